@@ -1,0 +1,472 @@
+// A Dockerfile to one graph and one image config for one platform: which stages are needed, what they stand on, their
+// instructions in order.
+import { image as llbImage, local, marshal, type Platform, type SourceInfo } from "../../../llb/index.js";
+import { wrapError } from "../../../lib/index.js";
+import { familiarReference, formatReference, parseReference, withDefaultTag, type Reference } from "../../../registry/index.js";
+import type { FrontendHost, FrontendRequest, FrontendResult, NamedContext, ResolvedImage } from "../../types.js";
+import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
+import { mountFrom, parseInstruction, parseStages, suggest, type DockerfileTree, type Instruction, type Stage } from "../instructions/index.js";
+import { expandWord } from "../shell/index.js";
+import { SourceError, withLocation } from "../source-error.js";
+import { readIgnoreFile } from "../ignore.js";
+import { ConvertContext, followPaths } from "./context.js";
+import { dispatch, type CommandSources } from "./dispatch.js";
+import { cloneImage, DEFAULT_PATH, emptyImage, encodeImageConfig, parseImageConfig } from "./image-config.js";
+import { formatPlatform, parsePlatform } from "./platform.js";
+import { setEnv, splitEnv, type StageState } from "./stage-state.js";
+import { stepName } from "./step-name.js";
+
+const SCRATCH = "scratch";
+
+export interface ConvertInput {
+  readonly request: FrontendRequest;
+  readonly host: FrontendHost;
+  readonly targetPlatform: Platform;
+  readonly showPlatform: boolean;
+  readonly dockerfile: ParsedDockerfile;
+  readonly sourceInfo: SourceInfo;
+  readonly excludes: readonly string[];
+}
+
+/** @throws SourceError */
+export async function convert(input: ConvertInput): Promise<FrontendResult> {
+  return new Conversion(input).run();
+}
+
+class Conversion {
+  readonly #input: ConvertInput;
+  readonly #tree: DockerfileTree;
+  readonly #context: ConvertContext;
+  readonly #globalArgs: Map<string, string>;
+  readonly #states: StageState[] = [];
+  readonly #sources = new Map<Instruction, CommandSources>();
+  /** what instructions read of a named context that is a folder */
+  readonly #localContexts = new Map<StageState, { name: string; excludes: readonly string[]; paths: Set<string> }>();
+
+  constructor(input: ConvertInput) {
+    this.#input = input;
+    const { request, dockerfile } = input;
+    this.#tree = parseStages(dockerfile.nodes);
+    const epochText = request.buildArgs["SOURCE_DATE_EPOCH"];
+    const epoch = epochText ? parseEpoch(epochText) : undefined;
+    this.#context = new ConvertContext({ ...input, shell: { escape: dockerfile.escape }, epoch });
+    this.#globalArgs = this.#readGlobalArgs();
+  }
+
+  async run(): Promise<FrontendResult> {
+    if (this.#tree.stages.length === 0) throw new SourceError("dockerfile contains no stages to build", []);
+    for (const [index, stage] of this.#tree.stages.entries()) this.#addStage(stage, index);
+    const target = this.#findTarget();
+    const declared = [...this.#states];
+    for (const state of declared) this.#findSources(state, state.commands);
+    if (this.#states.length === 1) this.#states[0]!.displayName = "";
+    checkCycles(this.#states);
+    const needed = reachable(target);
+    await Promise.all(this.#states.filter((state) => needed.has(state) && !state.base).map((state) => this.#resolveBase(state)));
+    // triggers of base images may name further stages and images
+    const all = reachable(target);
+    await Promise.all(
+      this.#states.filter((state) => all.has(state) && !needed.has(state) && !state.base).map((state) => this.#resolveBase(state)),
+    );
+    for (const state of this.#states) if (all.has(state)) await this.#dispatchStage(state);
+    await this.#dispatchStage(target);
+    this.#sealLocalContexts();
+    this.#context.sealContext();
+    return this.#result(target);
+  }
+
+  #result(target: StageState): FrontendResult {
+    const { request, targetPlatform, sourceInfo } = this.#input;
+    const labels = request.labels;
+    if (Object.keys(labels).length > 0) target.image.config.Labels = { ...target.image.config.Labels, ...labels };
+    if (request.platforms.length > 0) {
+      target.image.os = targetPlatform.OS;
+      target.image.architecture = targetPlatform.Architecture;
+      if (targetPlatform.Variant !== undefined && targetPlatform.Variant !== "") target.image.variant = targetPlatform.Variant;
+      else delete target.image.variant;
+    }
+    return {
+      platform: targetPlatform,
+      definition: target.output && marshal(target.output, [sourceInfo]),
+      config: encodeImageConfig(target.image),
+      baseConfig: target.baseConfig,
+    };
+  }
+
+  #readGlobalArgs(): Map<string, string> {
+    const { request, targetPlatform } = this.#input;
+    const build = request.buildPlatform;
+    const args = new Map<string, string>([
+      ["BUILDPLATFORM", formatPlatform(build)],
+      ["BUILDOS", build.OS],
+      ["BUILDOSVERSION", ""],
+      ["BUILDARCH", build.Architecture],
+      ["BUILDVARIANT", build.Variant ?? ""],
+      ["TARGETPLATFORM", formatPlatform(targetPlatform)],
+      ["TARGETOS", targetPlatform.OS],
+      ["TARGETOSVERSION", ""],
+      ["TARGETARCH", targetPlatform.Architecture],
+      ["TARGETVARIANT", targetPlatform.Variant ?? ""],
+      ["TARGETSTAGE", request.target === "" ? "default" : request.target],
+    ]);
+    for (const key of args.keys()) {
+      const given = request.buildArgs[key];
+      if (given !== undefined) args.set(key, given);
+    }
+    for (const command of this.#tree.metaArgs) {
+      for (const { key, value } of command.pairs) {
+        try {
+          const given = request.buildArgs[key];
+          const final =
+            given ?? (value === undefined ? undefined : expandWord(value, (name) => args.get(name), this.#context.shell).text);
+          if (final !== undefined) args.set(key, final);
+        } catch (error) {
+          throw withLocation(error, [command.range]);
+        }
+      }
+    }
+    return args;
+  }
+
+  #addStage(stage: Stage, index: number): void {
+    try {
+      const lookup = (name: string): string | undefined => this.#globalArgs.get(name);
+      const baseName = expandWord(stage.baseName, lookup, this.#context.shell).text;
+      if (baseName === "") throw new Error(`base name (${stage.baseName}) should not be blank`);
+      const state = this.#newState({ ...stage, baseName }, false);
+      state.displayName = stage.name === "" ? `stage-${index}` : stage.name;
+      if (stage.platform !== "") {
+        const text = expandWord(stage.platform, lookup, this.#context.shell).text;
+        if (text === "") throw new Error(`empty platform value from expression ${stage.platform}`);
+        try {
+          state.platform = parsePlatform(text);
+          state.explicitPlatform = true;
+        } catch (error) {
+          throw withLocation(new Error(`failed to parse platform ${text}: ${(error as Error).message}`, { cause: error }), [stage.range]);
+        }
+      }
+      const replaced = stage.name !== "" && this.#namedContext(stage.name) !== undefined;
+      if (replaced) {
+        Object.assign(state, { stage: { ...state.stage, baseName: stage.name, commands: [] }, commands: [] });
+      } else {
+        state.base = this.#findByName(baseName);
+        if (state.base) state.deps.set(state.base, undefined);
+        if (state.base && !state.explicitPlatform) state.platform = state.base.platform;
+      }
+      state.commandCount = state.commands.filter(isStep).length + (baseName !== SCRATCH && !state.base ? 1 : 0);
+      this.#states.push(state);
+    } catch (error) {
+      throw withLocation(error, [stage.range]);
+    }
+  }
+
+  #newState(stage: Stage, implicit: boolean): StageState {
+    const { targetPlatform, request } = this.#input;
+    return {
+      stage,
+      displayName: "",
+      name: stage.name,
+      implicit,
+      fromMount: false,
+      base: undefined,
+      deps: new Map(),
+      platform: targetPlatform,
+      explicitPlatform: false,
+      output: undefined,
+      env: [],
+      dir: "/",
+      user: "",
+      image: emptyImage(targetPlatform),
+      baseConfig: undefined,
+      commands: stage.commands,
+      buildArgs: [],
+      commandCount: 0,
+      commandIndex: 0,
+      dispatched: false,
+      noCache: request.noCache === true || (Array.isArray(request.noCache) && request.noCache.includes(stage.name)),
+      epoch: this.#context.epoch,
+    };
+  }
+
+  #findByName(name: string): StageState | undefined {
+    const lower = name.toLowerCase();
+    return this.#states.findLast((state) => !state.implicit && state.name === lower);
+  }
+
+  #findTarget(): StageState {
+    const { target } = this.#input.request;
+    if (target === "") return this.#states[this.#states.length - 1]!;
+    const found = this.#findByName(target) ?? (/^\d+$/.test(target) ? this.#states[Number(target)] : undefined);
+    if (found) return found;
+    const names = this.#tree.stages.map((stage) => stage.name).filter((name) => name !== "");
+    throw new SourceError(suggest(`target stage ${JSON.stringify(target)} could not be found`, target, names, true), []);
+  }
+
+  /** Which stages and images the instructions of `state` read from. */
+  #findSources(state: StageState, commands: readonly Instruction[]): void {
+    for (const command of commands) {
+      const sources: { from?: StageState; mounts: (StageState | undefined)[] } = { mounts: [] };
+      if (command.kind === "COPY" && command.from !== "") sources.from = this.#sourceStage(command.from, command);
+      if (command.kind === "RUN") {
+        for (const flag of command.mounts) {
+          const from = mountFrom(flag);
+          const cache = /(^|,)type=cache(,|$)/i.test(flag);
+          const implicit = this.#sourceStage(from === "" ? SCRATCH : from, command);
+          sources.mounts.push(from === "" && !cache ? undefined : implicit);
+        }
+      }
+      for (const source of [sources.from, ...sources.mounts]) {
+        if (source && !state.deps.has(source)) state.deps.set(source, command);
+      }
+      this.#sources.set(command, sources);
+    }
+  }
+
+  #sourceStage(name: string, command: Instruction): StageState {
+    if (name.includes("$")) {
+      throw new SourceError(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround",
+        [],
+      );
+    }
+    if (command.kind === "COPY" && /^\d+$/.test(name)) {
+      const found = this.#states[Number(name)];
+      if (!found || found.implicit) throw new SourceError(`invalid stage index ${name}`, []);
+      return found;
+    }
+    const known = this.#findByName(name);
+    if (known) return known;
+    const { range } = command;
+    const stage: Stage = { name: "", originalName: "", baseName: name, platform: "", commands: [], sourceCode: "", range, comments: [] };
+    const state = { ...this.#newState(stage, true), fromMount: command.kind === "RUN" };
+    this.#states.push(state);
+    return state;
+  }
+
+  #namedContext(name: string): NamedContext | undefined {
+    const { contexts } = this.#input.request;
+    let familiar = name;
+    try {
+      familiar = familiarReference(withDefaultTag(parseReference(name))).replace(/:latest$/, "");
+    } catch {
+      // not a reference: looked up as it is
+    }
+    return contexts[name.toLowerCase()] ?? contexts[familiar.toLowerCase()];
+  }
+
+  /** Fetches the config of the image a stage stands on. */
+  async #resolveBase(state: StageState): Promise<void> {
+    const { baseName } = state.stage;
+    if (baseName === SCRATCH) {
+      state.image = emptyImage(state.platform);
+      return;
+    }
+    try {
+      const named = this.#namedContext(baseName);
+      if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
+      await this.#useImage(state, named?.kind === "image" ? named.reference : baseName, named && baseName);
+    } catch (error) {
+      throw withLocation(error, [state.stage.range]);
+    }
+  }
+
+  async #useImage(state: StageState, name: string, contextName: string | undefined): Promise<void> {
+    const { host, request, showPlatform } = this.#input;
+    let reference: Reference;
+    try {
+      reference = withDefaultTag(parseReference(name));
+    } catch (error) {
+      throw wrapError(error, "REFERENCE_INVALID", `failed to parse stage name ${JSON.stringify(name)}`);
+    }
+    const text = formatReference(reference);
+    const { platform } = state;
+    const resolveMode = request.pull ? "pull" : "default";
+    const prefix = contextName === undefined ? `[${showPlatform ? `${formatPlatform(platform)} ` : ""}internal]` : `[context ${contextName}]`;
+    let resolved;
+    try {
+      resolved = await host.resolveImage(text, { platform, resolveMode, logName: `${prefix} load metadata for ${text}` });
+    } catch (error) {
+      throw wrapError(error, "IMAGE_UNRESOLVED", name);
+    }
+    state.image = parseImageConfig(resolved.config);
+    state.baseConfig = Buffer.from(resolved.config).toString();
+    const triggers = state.image.config.OnBuild;
+    delete state.image.config.OnBuild;
+    this.#setImageOutput(state, reference, resolved, contextName);
+    this.#addTriggers(state, triggers);
+  }
+
+  #setImageOutput(state: StageState, reference: Reference, resolved: ResolvedImage, contextName: string | undefined): void {
+    const { request, showPlatform } = this.#input;
+    const { platform } = state;
+    const text = formatReference(reference);
+    const resolveMode = request.pull ? "pull" : "default";
+    const diffIds = state.image.rootfs.diff_ids ?? [];
+    if (diffIds.length === 0 && state.image.history.every((entry) => entry.empty_layer === true)) return;
+    if (contextName !== undefined) {
+      state.output = llbImage(text, resolveMode, { platform, customName: `[context ${contextName}] ${text}` });
+      return;
+    }
+    const pinned = formatReference({ ...reference, digest: resolved.digest });
+    state.output = llbImage(pinned, resolveMode, {
+      platform,
+      customName: stepName(state, `FROM ${pinned}`, showPlatform ? platform : undefined),
+      description: { "com.docker.dockerfile.v1.command": state.stage.sourceCode },
+      locations: state.fromMount ? [{ sourceIndex: 0, ranges: [] }] : this.#context.locations(state.stage.range),
+    });
+  }
+
+  async #useLocalContext(state: StageState, name: string): Promise<void> {
+    const { host, request } = this.#input;
+    const hint = `context:${name}-`;
+    const ignore = local(
+      name,
+      { sessionId: request.sessionId, sharedKeyHint: hint, followPaths: [".dockerignore"], differ: "none" },
+      { customName: `[context ${name}] load .dockerignore` },
+    );
+    const files = await host.readFiles(marshal(ignore), [".dockerignore"]);
+    const excludes = readIgnoreFile(files.get(".dockerignore"));
+    this.#localContexts.set(state, { name, excludes, paths: new Set() });
+    state.image = emptyImage(state.platform);
+    state.output = local(name, { sessionId: request.sessionId, sharedKeyHint: hint }, {});
+  }
+
+  #sealLocalContexts(): void {
+    for (const [state, { name, excludes, paths }] of this.#localContexts) {
+      const real = local(
+        name,
+        {
+          sessionId: this.#input.request.sessionId,
+          sharedKeyHint: `context:${name}-`,
+          followPaths: followPaths(paths),
+          excludePatterns: excludes,
+        },
+        { customName: `[context ${name}] load from client` },
+      );
+      Object.assign(state.output!.vertex, real.vertex);
+    }
+  }
+
+  /** Puts the triggers of a base in front of the instructions of the stage that stands on it. */
+  #addTriggers(state: StageState, triggers: readonly string[] | undefined): void {
+    if (!triggers || triggers.length === 0) return;
+    const { range } = state.stage;
+    const commands = triggers.map((trigger) => {
+      const node = parseDockerfile(Buffer.from(trigger)).nodes[0]!;
+      return parseInstruction({ ...node, range }, true);
+    });
+    state.commands = [...commands, ...state.commands];
+    state.commandCount += commands.length;
+    this.#findSources(state, commands);
+  }
+
+  async #dispatchStage(state: StageState): Promise<void> {
+    if (state.dispatched) return;
+    state.dispatched = true;
+    // Not recursive over bases alone: thousands of stages may stand on each other, in order of the file.
+    if (state.base) {
+      await this.#dispatchStage(state.base);
+      this.#inherit(state, state.base);
+    }
+    for (const command of state.commands) {
+      const sources = this.#sources.get(command);
+      for (const source of [sources?.from, ...(sources?.mounts ?? [])]) if (source) await this.#ready(source);
+    }
+    this.#initFromImage(state);
+    for (const command of state.commands) {
+      dispatch(state, command, this.#sources.get(command)!, {
+        context: this.#context,
+        globalArgs: this.#globalArgs,
+        sourceOf: (source, path) => {
+          this.#localContexts.get(source)?.paths.add(path);
+          return source.output;
+        },
+      });
+    }
+  }
+
+  async #ready(source: StageState): Promise<void> {
+    if (!source.dispatched && source.implicit && source.output === undefined && source.stage.baseName !== SCRATCH) {
+      await this.#resolveBase(source);
+    }
+    await this.#dispatchStage(source);
+  }
+
+  #inherit(state: StageState, base: StageState): void {
+    state.output = base.output;
+    state.env = base.env;
+    state.dir = base.dir;
+    state.user = base.user;
+    state.platform = base.platform;
+    state.image = cloneImage(base.image);
+    state.baseConfig = base.baseConfig;
+    state.buildArgs = [...base.buildArgs];
+    const triggers = state.image.config.OnBuild;
+    delete state.image.config.OnBuild;
+    this.#addTriggers(state, triggers);
+  }
+
+  /** What the config of the base says about environment, folder and user. */
+  #initFromImage(state: StageState): void {
+    const { config } = state.image;
+    const env = config.Env ?? [];
+    if (!env.some((entry) => splitEnv(entry)[0] === "PATH")) config.Env = [...env, `PATH=${DEFAULT_PATH}`];
+    for (const entry of config.Env ?? []) {
+      const [key, value] = splitEnv(entry);
+      state.env = setEnv(state.env, key, value);
+    }
+    if (config.WorkingDir) state.dir = config.WorkingDir;
+    if (config.User) state.user = config.User;
+  }
+}
+
+function isStep(command: Instruction): boolean {
+  return command.kind === "ADD" || command.kind === "COPY" || command.kind === "RUN" || command.kind === "WORKDIR";
+}
+
+function reachable(target: StageState): Set<StageState> {
+  const found = new Set<StageState>();
+  const pending = [target];
+  while (pending.length > 0) {
+    const state = pending.pop()!;
+    if (found.has(state)) continue;
+    found.add(state);
+    pending.push(...state.deps.keys());
+  }
+  return found;
+}
+
+/** @throws SourceError `circular dependency detected on stage: NAME`, with the places that make the circle */
+function checkCycles(states: readonly StageState[]): void {
+  const done = new Set<StageState>();
+  for (const start of states) {
+    if (done.has(start)) continue;
+    const path: { state: StageState; rest: [StageState, Instruction | undefined][]; via: Instruction | undefined }[] = [];
+    path.push({ state: start, rest: [...start.deps], via: undefined });
+    while (path.length > 0) {
+      const top = path[path.length - 1]!;
+      const next = top.rest.shift();
+      if (!next) {
+        done.add(top.state);
+        path.pop();
+        continue;
+      }
+      const [dep, via] = next;
+      if (done.has(dep)) continue;
+      const at = path.findIndex((entry) => entry.state === dep);
+      if (at >= 0) {
+        const places = [via, ...path.slice(at + 1).map((entry) => entry.via).reverse()]
+          .filter((command) => command !== undefined)
+          .map((command) => [command.range]);
+        throw new SourceError(`circular dependency detected on stage: ${dep.name || dep.displayName}`, places);
+      }
+      path.push({ state: dep, rest: [...dep.deps], via });
+    }
+  }
+}
+
+/** @throws SourceError if it is not a number of seconds */
+function parseEpoch(text: string): Date {
+  if (!/^-?\d+$/.test(text)) throw new SourceError(`invalid SOURCE_DATE_EPOCH: ${text}: strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`, []);
+  return new Date(Number(text) * 1000);
+}

@@ -1,0 +1,177 @@
+// COPY and ADD to file operations.
+import { basename, posix } from "node:path";
+import {
+  file,
+  merge,
+  parseOwner,
+  source as llbSource,
+  type FileActionCopy,
+  type FileRequest,
+  type Output,
+  type VertexOptions,
+} from "../../../llb/index.js";
+import type { InstructionOf } from "../instructions/index.js";
+import { chompTabs, type Heredoc } from "../parser/index.js";
+import { expandWord } from "../shell/index.js";
+import type { ConvertContext } from "./context.js";
+import { clean, resolvePath } from "./path.js";
+import { commitHistory, envLookup, type StageState } from "./stage-state.js";
+import { commandText, stepName, stepNameAgain } from "./step-name.js";
+
+const BASE_COPY: FileActionCopy = {
+  src: "",
+  dest: "",
+  mode: -1,
+  modeStr: "",
+  followSymlink: false,
+  dirCopyContents: false,
+  attemptUnpackDockerCompatibility: false,
+  createDestPath: true,
+  allowWildcard: false,
+  allowEmptyWildcard: false,
+  timestamp: -1n,
+  includePatterns: [],
+  excludePatterns: [],
+  alwaysReplaceExistingDestPaths: false,
+  requiredPaths: [],
+};
+
+export function dispatchCopy(
+  context: ConvertContext,
+  state: StageState,
+  command: InstructionOf<"COPY"> | InstructionOf<"ADD">,
+  from: Output | undefined,
+  common: { readonly dest: string; readonly sources: readonly string[]; readonly chown: string; readonly chmod: string },
+): void {
+  const isAdd = command.kind === "ADD";
+  const { flags } = command;
+  const dest = resolvePath(state.dir, common.dest, true);
+  const base: FileActionCopy = {
+    ...BASE_COPY,
+    dest,
+    ...parseChmod(common.chmod),
+    ...(common.chown !== "" && { owner: parseOwner(common.chown) }),
+    excludePatterns: flags.exclude,
+  };
+  const platform = context.showPlatform ? state.platform : undefined;
+  const text = commandText(`${command.fromOnbuild ? "ONBUILD " : ""}${command.original}`, state.env, context.shell);
+  const name = stepName(state, text, platform);
+
+  const requests: FileRequest[] = [];
+  let history = command.kind as string;
+  if (flags.parents) history += " --parents";
+  if (common.chown !== "") history += ` --chown=${common.chown}`;
+  if (common.chmod !== "") history += ` --chmod=${common.chmod}`;
+  for (const path of common.sources) {
+    history += ` ${path}`;
+    if (/^https?:\/\//.test(path)) {
+      if (!isAdd) throw new Error("source can't be a URL for COPY");
+      requests.push(fromUrl(path, command, base, name));
+      continue;
+    }
+    requests.push(fromFiles(path, from, base, flags.parents, isAdd && (command.unpack ?? true)));
+  }
+  for (const heredoc of command.heredocs) {
+    history += ` <<${heredoc.name}`;
+    requests.push(fromHeredoc(heredoc, base, context, state));
+  }
+  history += ` ${common.dest}`;
+
+  const options: VertexOptions = {
+    customName: name,
+    ignoreCache: state.noCache,
+    locations: context.locations(command.range),
+  };
+  if (flags.link && common.chmod === "") {
+    const id = `progress-group-${++context.progressGroups}`;
+    const linked = file(undefined, requests, { ...options, progressGroup: { id, name, weak: true } });
+    state.output = merge([state.output, linked], {
+      ...options,
+      customName: stepNameAgain(state, `LINK ${text}`, platform),
+      progressGroup: { id, name, weak: false },
+    });
+  } else {
+    state.output = file(state.output, requests, options);
+  }
+  commitHistory(state, `${history} # buildkit`, true);
+}
+
+function fromFiles(path: string, from: Output | undefined, base: FileActionCopy, parents: boolean, unpack: boolean): FileRequest {
+  let src = path;
+  let includePatterns: string[] = [];
+  let requiredPaths: string[] = [];
+  if (parents) {
+    const pivot = path.indexOf("/./");
+    const pattern = resolvePath("/", pivot < 0 ? path : path.slice(pivot + 3), false);
+    src = pivot < 0 ? "/" : path.slice(0, pivot);
+    includePatterns = [pattern.replace(/^\//, "")];
+    if (!/[*?[\\]/.test(pattern)) requiredPaths = [posix.join("/", src, pattern)];
+  }
+  return {
+    kind: "copy",
+    source: from,
+    copy: {
+      ...base,
+      src: resolvePath("/", src, false),
+      followSymlink: true,
+      dirCopyContents: true,
+      attemptUnpackDockerCompatibility: unpack,
+      allowWildcard: true,
+      allowEmptyWildcard: true,
+      includePatterns,
+      requiredPaths,
+    },
+  };
+}
+
+function fromUrl(
+  url: string,
+  command: InstructionOf<"COPY"> | InstructionOf<"ADD">,
+  base: FileActionCopy,
+  name: string,
+): FileRequest {
+  const last = basename(new URL(url).pathname);
+  const filename = last === "" || last === "." || last === "/" ? "__unnamed__" : last;
+  const checksum = command.kind === "ADD" ? command.checksum : "";
+  const attrs: Record<string, string> = { "http.filename": filename };
+  const caps = ["source.http"];
+  if (checksum !== "") {
+    attrs["http.checksum"] = checksum;
+    caps.push("source.http.checksum");
+  }
+  const http = llbSource(url, attrs, caps, {
+    customName: name,
+    description: { "com.docker.dockerfile.v1.command": "" },
+  });
+  const unpack = command.kind === "ADD" && command.unpack === true;
+  return {
+    kind: "copy",
+    source: http,
+    copy: { ...base, src: resolvePath("/", filename, false), attemptUnpackDockerCompatibility: unpack },
+  };
+}
+
+function fromHeredoc(heredoc: Heredoc, base: FileActionCopy, context: ConvertContext, state: StageState): FileRequest {
+  let data = heredoc.chomp ? chompTabs(heredoc.content) : heredoc.content;
+  if (heredoc.expand) data = expandWord(data, envLookup(state.env), { ...context.shell, ignoreQuotes: true }).text;
+  const document = inlineDocument(heredoc.name, data, 0o644);
+  return { kind: "copy", source: document, copy: { ...base, src: clean(`/${heredoc.name}`) } };
+}
+
+/** A file with the text of a here-document. */
+export function inlineDocument(name: string, data: string, mode: number): Output {
+  const mkfile = { path: clean(`/${name}`), mode, data: Buffer.from(data), timestamp: -1n };
+  return file(undefined, [{ kind: "mkfile", mkfile }], { customName: "[internal] preparing inline document" });
+}
+
+function parseChmod(text: string): Partial<FileActionCopy> {
+  if (text === "") return {};
+  const invalid = new Error(`invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`);
+  if (/^[0-7]+$/.test(text)) {
+    const mode = parseInt(text, 8);
+    if (mode > 0o7777) throw invalid;
+    return { mode };
+  }
+  if (!/^([ugoa]*([-+=]([rwxXst]*|[ugo]))+)(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*$/.test(text)) throw invalid;
+  return { mode: 0, modeStr: text };
+}

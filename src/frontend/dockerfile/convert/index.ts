@@ -1,0 +1,2 @@
+export { convert } from "./convert.js";
+export { formatPlatform, hostPlatform, normalizePlatform, parsePlatform, samePlatform } from "./platform.js";

@@ -1,0 +1,1 @@
+export { expandWord, splitWords, type Expansion, type ExpandOptions, type Lookup } from "./expand.js";

@@ -1,0 +1,37 @@
+// Errors and warnings that point at lines of a Dockerfile. The client prints the excerpt; see excerpt.ts.
+import { BuildError } from "../../lib/index.js";
+import type { Range } from "../../llb/index.js";
+
+export interface SourceExcerpt {
+  readonly filename: string;
+  readonly data: Uint8Array;
+  readonly ranges: readonly Range[];
+}
+
+/** An error about one place, or several, in a Dockerfile. */
+export class SourceError extends BuildError {
+  /** The places, outermost first; every wrapping adds one. */
+  readonly places: readonly (readonly Range[])[];
+  /** The file the places are in; set once it is known. */
+  file: { readonly filename: string; readonly data: Uint8Array } | undefined;
+
+  constructor(message: string, places: readonly (readonly Range[])[], cause?: unknown) {
+    super("DOCKERFILE_INVALID", message, { cause });
+    this.places = places;
+  }
+}
+
+export function lineRange(start: number, end: number = start): Range {
+  return { start: { line: start, character: 0 }, end: { line: end, character: 0 } };
+}
+
+/** Adds a place to an error unless it has one already (`always` adds one more, as nested stages do). */
+export function withLocation(error: unknown, ranges: readonly Range[] | undefined, always = false): unknown {
+  if (ranges === undefined || ranges.length === 0) return error;
+  if (error instanceof SourceError) {
+    return always ? new SourceError(error.message, [...error.places, ranges], error.cause) : error;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const wrapped = new SourceError(message, [ranges], error);
+  return wrapped;
+}
