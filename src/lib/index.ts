@@ -4,3 +4,4 @@ export * from "./go-json.js";
 export * from "./limiter.js";
 export * from "./secret.js";
 export * from "./csv.js";
+export * from "./pattern.js";

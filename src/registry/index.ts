@@ -1,1 +1,3 @@
 export * from "./reference.js";
+export { DockerCredentials, type Credentials, type CredentialSource } from "./credentials.js";
+export { isLoopback, MANIFEST_TYPES, RegistryClient, type Manifest } from "./client.js";

@@ -1,0 +1,189 @@
+// One build: frontend, solve, outputs, cache export, in that order and side by side where nothing depends on it.
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "../cache/index.js";
+import { messageOf } from "../lib/index.js";
+import { buildDockerfile, hostPlatform, type FrontendHost, type FrontendResult } from "../frontend/index.js";
+import type { Definition, Platform } from "../llb/index.js";
+import { loadDefinition, type OpContext } from "../op/index.js";
+import { Progress } from "../progress/index.js";
+import { InProcessSession } from "../session/index.js";
+import { Solver, type CacheStore, type Edge, type KeyNode, type Lookup, type Vertex } from "../solver/index.js";
+import { ImageSource, resolveError } from "../source/index.js";
+import type { Engine } from "./engine.js";
+import { exportCache } from "./export-cache.js";
+import { exportOutputs, type PlatformResult } from "./export-outputs.js";
+import type { BuildRequest, BuildResponse } from "./types.js";
+
+export class Build {
+  readonly #engine: Engine;
+  readonly #request: BuildRequest;
+  readonly #id: string;
+  readonly #progress: Progress;
+  readonly #images: ImageSource;
+  readonly #session: InProcessSession;
+  readonly #context: OpContext;
+  #containers = 0;
+
+  constructor(engine: Engine, request: BuildRequest, id: string) {
+    this.#engine = engine;
+    this.#request = request;
+    this.#id = id;
+    this.#progress = new Progress(request.onProgress);
+    this.#images = new ImageSource(engine.registry, engine.blobs, engine.refs);
+    this.#session = new InProcessSession({
+      folders: request.folders,
+      secrets: request.secrets,
+      agents: request.agents,
+      environment: process.env,
+    });
+    this.#context = {
+      refs: engine.refs,
+      blobs: engine.blobs,
+      images: this.#images,
+      worker: engine.worker,
+      session: this.#session,
+      cacheFolder: join(engine.state.root, "caches"),
+      entitlements: request.entitlements,
+      runtime: engine.runtime,
+      log: (vertex, stream, data) =>
+        this.#progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
+      containerId: () => `bluekiln-${this.#id.slice(0, 13)}-${++this.#containers}`,
+    };
+  }
+
+  async run(): Promise<BuildResponse> {
+    const request = this.#request;
+    const imports = this.#importCaches();
+    imports.catch(() => undefined);
+    const outcome = await buildDockerfile(
+      { ...request.frontend, contexts: request.contexts, sessionId: this.#id, buildPlatform: hostPlatform() },
+      this.#frontendHost(),
+    );
+    const solved = await Promise.all(outcome.results.map((result) => this.#solve(result, imports)));
+    const keys = solved.flatMap((one) => one.keys);
+    const results = solved.map((one) => one.result);
+    const output = exportOutputs(this.#engine, request, results, this.#progress);
+    // The cache goes out while the image is pushed; a failure of the image comes first.
+    const cache = exportCache(this.#engine, request, keys, this.#progress);
+    cache.catch(() => undefined);
+    const metadata = await output;
+    await cache;
+    return { metadata, definitions: outcome.results.map((result) => result.definition) };
+  }
+
+  async #solve(
+    result: FrontendResult,
+    imports: Promise<readonly CacheStore<RefResult>[]>,
+  ): Promise<{ result: PlatformResult; keys: readonly KeyNode[] }> {
+    const { definition, platform, config, baseConfig } = result;
+    if (!definition) return { result: { ref: undefined, platform, config, baseConfig }, keys: [] };
+    const { solver, target } = this.#solver(definition, platform, imports);
+    const value = await solver.solve(target);
+    return { result: { ref: value.ref, platform, config, baseConfig }, keys: await solver.keysOf(target) };
+  }
+
+  #solver(
+    definition: Definition,
+    platform: Platform,
+    imports: Promise<readonly CacheStore<RefResult>[]>,
+  ): { solver: Solver<RefResult>; target: Edge } {
+    const { vertices, target } = loadDefinition(definition, platform, this.#context, this.#engine.state.root);
+    for (const vertex of vertices.values()) this.#declare(vertex);
+    const solver = new Solver<RefResult>({
+      vertices,
+      local: this.#engine.localCache,
+      imports,
+      signal: this.#request.signal,
+      warn: (text) => this.#progress.emit({ kind: "warning", vertex: "", text }),
+      events: {
+        started: (digest) => this.#progress.update(digest, { started: Date.now() }),
+        completed: (digest, lookup, error) => this.#completed(vertices.get(digest)!, lookup, error),
+      },
+    });
+    return { solver, target };
+  }
+
+  #declare(vertex: Vertex<RefResult>): void {
+    this.#progress.declare(vertex.digest, vertex.name, vertex.inputs.map((input) => input.vertex));
+  }
+
+  #completed(vertex: Vertex<RefResult>, lookup: Lookup | undefined, error: Error | undefined): void {
+    this.#progress.update(vertex.digest, {
+      completed: Date.now(),
+      cached: lookup?.kind === "hit",
+      ...(error && { error: error.message }),
+    });
+  }
+
+  #frontendHost(): FrontendHost {
+    const { signal } = this.#request;
+    return {
+      resolveImage: (reference, { platform, logName }) =>
+        this.#progress.step(logName, async () => {
+          try {
+            const source = await this.#images.resolve(reference, platform, signal);
+            return { reference, digest: source.digest, config: source.config };
+          } catch (error) {
+            throw resolveError(reference, error);
+          }
+        }),
+      readFiles: (definition, paths) => this.#readFiles(definition, paths),
+    };
+  }
+
+  /** Files of a client's folder, read where they are. */
+  async #readFiles(definition: Definition, paths: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+    const { op, metadata } = definition.ops[0]!;
+    const name = op.kind === "source" ? op.source.identifier.replace("local://", "") : "";
+    const folder = this.#session.folder(name);
+    const title = metadata.description["llb.customname"] ?? `load ${name}`;
+    return this.#progress.step(title, async (step) => {
+      const files = new Map<string, Uint8Array>();
+      for (const path of paths) {
+        if (folder === undefined) break;
+        try {
+          files.set(path, await readFile(join(folder, path)));
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        }
+      }
+      const size = [...files.values()].reduce((sum, data) => sum + data.length, 0);
+      await step.status(`transferring ${name}: ${size}B`, async () => undefined);
+      return files;
+    });
+  }
+
+  /** The caches to import, in the order given; one that cannot be read is a warning. */
+  async #importCaches(): Promise<readonly CacheStore<RefResult>[]> {
+    const { cacheFrom, signal } = this.#request;
+    const stores = await Promise.all(
+      cacheFrom.map(async ({ config }) => {
+        const backend = new AzblobBackend(config);
+        const title = `importing cache manifest from azblob:${config.names.join(";")}`;
+        try {
+          return await this.#progress.step(title, async () => {
+            const manifests = await backend.readManifests(signal);
+            return manifests.map(({ name, data }) => this.#importedCache(`azblob:${name}`, backend, data));
+          });
+        } catch (error) {
+          if (signal.aborted) throw error;
+          this.#progress.emit({ kind: "warning", vertex: "", text: `cache ${config.names.join(";")} is not used: ${messageOf(error)}` });
+          return [];
+        }
+      }),
+    );
+    return stores.flat();
+  }
+
+  #importedCache(name: string, backend: AzblobBackend, data: Buffer): CacheStore<RefResult> {
+    const { refs } = this.#engine;
+    return new ImportedCache<RefResult>({
+      name,
+      manifest: decodeManifest(data),
+      provider: backend.blobs,
+      load: async (layers) => ({ ref: refs.fromRemote(layers, `imported from ${name}`) }),
+    });
+  }
+}
+

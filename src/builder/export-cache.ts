@@ -1,0 +1,63 @@
+// The build's cache to Azure: layers that are not there yet, then the manifest.
+import { AzblobBackend, buildManifest, encodeManifest, type ResultLayer, type RefResult } from "../cache/index.js";
+import { Limiter, messageOf } from "../lib/index.js";
+import type { Progress } from "../progress/index.js";
+import type { Ref } from "../snapshot/index.js";
+import type { KeyNode } from "../solver/index.js";
+import type { Engine } from "./engine.js";
+import type { BuildRequest, CacheExport } from "./types.js";
+
+/** @throws what the export failed with, unless it is to be ignored */
+export async function exportCache(engine: Engine, request: BuildRequest, keys: readonly KeyNode[], progress: Progress): Promise<void> {
+  await Promise.all(
+    request.cacheTo.map(async (target) => {
+      try {
+        await exportOne(engine, request, target, keys, progress);
+      } catch (error) {
+        if (!target.ignoreError || request.signal.aborted) throw error;
+        progress.emit({ kind: "warning", vertex: "", text: `cache export failed and is ignored: ${messageOf(error)}` });
+      }
+    }),
+  );
+}
+
+async function exportOne(
+  engine: Engine,
+  request: BuildRequest,
+  { config, mode }: CacheExport,
+  keys: readonly KeyNode[],
+  progress: Progress,
+): Promise<void> {
+  const { signal } = request;
+  await progress.step("exporting cache to Azure Blob Storage", async (step) => {
+    const backend = new AzblobBackend(config);
+    const refs = new Map<string, Ref>();
+    const packing = new Limiter(4);
+    const layersOf = async (node: KeyNode): Promise<readonly ResultLayer[]> => {
+      const { ref } = node.result!.value as RefResult;
+      if (!ref) return [];
+      const descriptors = await packing.run(() => engine.refs.descriptors(ref, signal));
+      return ref.chain.map((layer, i) => {
+        const descriptor = descriptors[i]!;
+        refs.set(descriptor.digest, layer);
+        return { descriptor, createdAt: layer.createdAt };
+      });
+    };
+    const manifest = await step.status("preparing build cache for export", () => buildManifest({ targets: keys, mode, layersOf }));
+    if (manifest.records.length === 0) return;
+    const unique = new Map(manifest.layers.map((layer) => [layer.blob, layer]));
+    await Promise.all(
+      [...unique.values()]
+        .sort((a, b) => b.size - a.size)
+        .map(async (layer) => {
+          if (await backend.hasBlob(layer.blob, signal)) return;
+          const ref = refs.get(layer.blob)!;
+          const descriptor = { mediaType: layer.mediaType, digest: layer.blob, size: layer.size, diffId: layer.diffId };
+          await step.status(`writing layer ${layer.blob}`, async () =>
+            backend.putBlob(descriptor, await engine.refs.blobFile(descriptor, ref, signal), signal),
+          );
+        }),
+    );
+    await step.status("writing cache manifest", () => backend.writeManifest(encodeManifest(manifest), signal));
+  });
+}

@@ -1,0 +1,164 @@
+// What the user asked for with --output, --push and -t.
+import { mkdir } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { BuildError, codeOf, messageOf } from "../lib/index.js";
+import { buildImage, pushImage, writeArchive, type BlobSource, type BuiltImage, type ImageLayer } from "../exporter/index.js";
+import { formatPlatform } from "../frontend/index.js";
+import type { Platform } from "../llb/index.js";
+import type { Progress, Step } from "../progress/index.js";
+import { formatReference, parseReference, withDefaultTag, type Reference } from "../registry/index.js";
+import type { LayerDescriptor, Ref } from "../snapshot/index.js";
+import type { Engine } from "./engine.js";
+import type { ArchiveOutput, BuildRequest, FilesOutput, ImageOutput, Output } from "./types.js";
+
+export interface PlatformResult {
+  readonly ref: Ref | undefined;
+  readonly platform: Platform;
+  readonly config: string;
+  readonly baseConfig: string | undefined;
+}
+
+/** @returns metadata of the build */
+export async function exportOutputs(
+  engine: Engine,
+  request: BuildRequest,
+  results: readonly PlatformResult[],
+  progress: Progress,
+): Promise<Record<string, unknown>> {
+  const metadata: Record<string, unknown> = {};
+  for (const output of request.outputs) Object.assign(metadata, await exportOne(engine, request, output, results, progress));
+  return metadata;
+}
+
+async function exportOne(
+  engine: Engine,
+  request: BuildRequest,
+  output: Output,
+  results: readonly PlatformResult[],
+  progress: Progress,
+): Promise<Record<string, unknown>> {
+  const { signal } = request;
+  if (isFiles(output)) {
+    const name = output.kind === "local" ? "exporting to client directory" : "exporting to client tarball";
+    await progress.step(name, async () => exportFiles(engine, request, output, results));
+    return {};
+  }
+  if (results.length > 1) throw new BuildError("MULTI_PLATFORM", "images for several platforms at once are not supported yet; build them one by one");
+  const [result] = results as [PlatformResult];
+  const names = output.names.map((name) => withDefaultTag(parseReference(name)));
+  return progress.step(output.kind === "image" ? "exporting to image" : `exporting to ${output.kind} image format`, async (step) => {
+    const refs = new Map<string, Ref>();
+    const image = await step.status("exporting layers", () => makeImage(engine, request, result, output.rewriteTimestamp, refs));
+    await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
+    await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
+    const source = blobSource(engine, refs, signal);
+    if (isImage(output)) {
+      if (output.push) for (const name of names) await push(engine, image, name, source, step, signal);
+    } else {
+      await step.status("sending tarball", () => writeTarball(output, image, names, source));
+    }
+    return {
+      "containerimage.config.digest": image.configDescriptor.digest,
+      "containerimage.descriptor": image.descriptor,
+      "containerimage.digest": image.descriptor.digest,
+      ...(names.length > 0 && { "image.name": names.map(formatReference).join(",") }),
+    };
+  });
+}
+
+function isFiles(output: Output): output is FilesOutput {
+  return output.kind === "local" || output.kind === "tar";
+}
+
+function isImage(output: ImageOutput | ArchiveOutput): output is ImageOutput {
+  return output.kind === "image";
+}
+
+async function makeImage(
+  engine: Engine,
+  request: BuildRequest,
+  result: PlatformResult,
+  rewriteTimestamp: boolean,
+  refs: Map<string, Ref>,
+): Promise<BuiltImage> {
+  const { signal } = request;
+  const epochText = request.frontend.buildArgs["SOURCE_DATE_EPOCH"];
+  const epoch = epochText ? Number(epochText) : undefined;
+  const base = result.baseConfig === undefined ? 0 : baseLayerCount(result.baseConfig);
+  const chain = result.ref?.chain ?? [];
+  const layers = await Promise.all(
+    chain.map(async (ref, i): Promise<ImageLayer> => {
+      const clamp = rewriteTimestamp && epoch !== undefined && i >= base;
+      const descriptor = clamp ? await engine.refs.packClamped(ref, epoch, signal) : await engine.refs.pack(ref, signal);
+      if (!clamp) refs.set(descriptor.digest, ref);
+      return { descriptor, createdAt: ref.createdAt };
+    }),
+  );
+  return buildImage(result.config, layers, epoch === undefined ? undefined : epoch * 1000, request.annotations);
+}
+
+function baseLayerCount(config: string): number {
+  const { rootfs } = JSON.parse(config) as { rootfs?: { diff_ids?: unknown[] } };
+  return rootfs?.diff_ids?.length ?? 0;
+}
+
+function blobSource(engine: Engine, refs: ReadonlyMap<string, Ref>, signal: AbortSignal): BlobSource {
+  return {
+    file: (descriptor: LayerDescriptor) => engine.refs.blobFile(descriptor, refs.get(descriptor.digest), signal),
+    repositoryOf: (descriptor, domain) => {
+      const name = refs.get(descriptor.digest)?.provider?.name;
+      return name?.startsWith(`${domain}/`) ? name.slice(domain.length + 1) : undefined;
+    },
+  };
+}
+
+async function push(
+  engine: Engine,
+  image: BuiltImage,
+  name: Reference,
+  source: BlobSource,
+  step: Step,
+  signal: AbortSignal,
+): Promise<void> {
+  const text = formatReference(name);
+  try {
+    await step.status(`pushing ${text}`, () => pushImage(image, name, engine.registry, source, signal));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const message = messageOf(error);
+    const prefix = message.startsWith("failed to push") ? "" : `failed to push ${text}: `;
+    throw new BuildError(codeOf(error) ?? "PUSH_FAILED", `${prefix}${message}`, { cause: error });
+  }
+}
+
+async function writeTarball(
+  output: ArchiveOutput,
+  image: BuiltImage,
+  names: readonly Reference[],
+  source: BlobSource,
+): Promise<void> {
+  if (output.dest !== "-") await mkdir(dirname(resolve(output.dest)), { recursive: true });
+  const { architecture, os, variant } = JSON.parse(image.config.toString()) as { architecture: string; os: string; variant?: string };
+  const platform = { architecture, os, ...(variant !== undefined && { variant }) };
+  await writeArchive(output.kind, output.dest === "-" ? process.stdout : output.dest, [{ image, platform }], names, source);
+}
+
+async function exportFiles(
+  engine: Engine,
+  request: BuildRequest,
+  output: FilesOutput,
+  results: readonly PlatformResult[],
+): Promise<void> {
+  const { signal } = request;
+  for (const { ref, platform } of results) {
+    const layers = await engine.refs.folders(ref, signal);
+    const folder = results.length > 1 ? formatPlatform(platform).replaceAll("/", "_") : "";
+    const target = output.dest === "-" ? "-" : resolve(output.kind === "local" ? join(output.dest, folder) : output.dest);
+    if (output.kind === "tar" && target !== "-") await mkdir(dirname(target), { recursive: true });
+    await engine.worker.perform(
+      "export",
+      { tree: { kind: "layers", layers }, target, format: output.kind === "local" ? "folder" : "tar", clampTime: undefined },
+      signal,
+    );
+  }
+}

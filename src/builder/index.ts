@@ -1,0 +1,2 @@
+export type * from "./types.js";
+export { Engine, type EngineOptions } from "./engine.js";

@@ -1,0 +1,69 @@
+// A build from request to response. `Builder` is the seam: the embedded engine now, a daemon's client later.
+import type { AzblobConfig } from "../cache/index.js";
+import type { FrontendRequest, NamedContext } from "../frontend/index.js";
+import type { Definition } from "../llb/index.js";
+import type { ProgressListener } from "../progress/index.js";
+import type { SecretSource } from "../session/index.js";
+
+export interface CacheExport {
+  readonly config: AzblobConfig;
+  readonly mode: "min" | "max";
+  readonly ignoreError: boolean;
+}
+
+export interface CacheImport {
+  readonly config: AzblobConfig;
+}
+
+export type Output =
+  | ImageOutput
+  | ArchiveOutput
+  | FilesOutput;
+
+export interface ImageOutput {
+  readonly kind: "image";
+  readonly names: readonly string[];
+  readonly push: boolean;
+  readonly rewriteTimestamp: boolean;
+}
+
+export interface ArchiveOutput {
+  readonly kind: "oci" | "docker";
+  readonly names: readonly string[];
+  /** "-" is standard output */
+  readonly dest: string;
+  readonly rewriteTimestamp: boolean;
+}
+
+export interface FilesOutput {
+  readonly kind: "local" | "tar";
+  readonly dest: string;
+}
+
+export interface BuildRequest {
+  readonly frontend: Omit<FrontendRequest, "sessionId" | "contexts" | "buildPlatform">;
+  /** by local name: "context", "dockerfile" and named contexts */
+  readonly folders: ReadonlyMap<string, string>;
+  readonly contexts: Readonly<Record<string, NamedContext>>;
+  readonly secrets: ReadonlyMap<string, SecretSource>;
+  readonly agents: ReadonlyMap<string, string>;
+  readonly entitlements: ReadonlySet<string>;
+  readonly outputs: readonly Output[];
+  readonly cacheTo: readonly CacheExport[];
+  readonly cacheFrom: readonly CacheImport[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly onProgress: ProgressListener;
+  readonly signal: AbortSignal;
+}
+
+export interface BuildResponse {
+  /** "containerimage.digest" and the like */
+  readonly metadata: Readonly<Record<string, unknown>>;
+  /** what the frontend made, one for each platform */
+  readonly definitions: readonly (Definition | undefined)[];
+}
+
+export interface Builder {
+  build(request: BuildRequest): Promise<BuildResponse>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,156 @@
+// Cache keys and results to a manifest: every key that the build's result stands on, equal keys made one, results with
+// their layers. What is exported and how equal keys are found follows BuildKit's cache chains.
+import { compareBytes, type Digest } from "../lib/index.js";
+import type { LayerDescriptor } from "../snapshot/index.js";
+import type { KeyNode } from "../solver/index.js";
+import type { CacheLayer, CacheManifest } from "./types.js";
+
+export interface ResultLayer {
+  readonly descriptor: LayerDescriptor;
+  /** milliseconds since 1970 */
+  readonly createdAt: number;
+}
+
+export interface ExportInput {
+  /** keys of what the build was asked for */
+  readonly targets: readonly KeyNode[];
+  /** max: results of all steps; min: of the targets alone */
+  readonly mode: "min" | "max";
+  /** the layers of a result, lowest first */
+  readonly layersOf: (node: KeyNode) => Promise<readonly ResultLayer[]>;
+}
+
+interface Item {
+  readonly digest: Digest;
+  readonly inputs: { readonly parent: Item; readonly selector: Digest | undefined }[][];
+  result: { readonly layers: readonly ResultLayer[]; readonly createdAt: number } | undefined;
+}
+
+export async function buildManifest({ targets, mode, layersOf }: ExportInput): Promise<CacheManifest> {
+  const builder = new ManifestBuilder();
+  const wanted = new Set<KeyNode>();
+  const items = builder.collect(targets, (node) => mode === "max" || targets.includes(node), wanted);
+  await Promise.all(
+    [...wanted].map(async (node) => {
+      const item = items.get(node)!;
+      const layers = await layersOf(node);
+      if (layers.length > 0) item.result ??= { layers, createdAt: node.result!.createdAt };
+    }),
+  );
+  return builder.manifest();
+}
+
+class ManifestBuilder {
+  readonly #items = new Map<KeyNode, Item | undefined>();
+  readonly #roots = new Map<Digest, Item>();
+  /** items with inputs by digest, to find equal ones */
+  readonly #byDigest = new Map<Digest, Item[]>();
+
+  /** Makes the items of all nodes below the targets; nodes that cannot be shared have none. */
+  collect(targets: readonly KeyNode[], hasResult: (node: KeyNode) => boolean, wanted: Set<KeyNode>): Map<KeyNode, Item> {
+    const stack: { node: KeyNode; pending: KeyNode[] }[] = targets.map((node) => ({ node, pending: parentsOf(node) })).reverse();
+    const onStack = new Set<KeyNode>(targets);
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1]!;
+      const next = top.pending.pop();
+      if (next) {
+        if (!this.#items.has(next) && !onStack.has(next)) {
+          onStack.add(next);
+          stack.push({ node: next, pending: parentsOf(next) });
+        }
+        continue;
+      }
+      stack.pop();
+      const item = this.#make(top.node);
+      this.#items.set(top.node, item);
+      if (item && top.node.inputs.length > 0 && top.node.result && hasResult(top.node)) wanted.add(top.node);
+    }
+    return this.#items as Map<KeyNode, Item>;
+  }
+
+  #make(node: KeyNode): Item | undefined {
+    if (node.isRandom) return undefined;
+    if (node.inputs.length === 0) {
+      let root = this.#roots.get(node.digest);
+      if (!root) this.#roots.set(node.digest, (root = { digest: node.digest, inputs: [], result: undefined }));
+      return root;
+    }
+    const inputs = node.inputs.map((links) =>
+      links.flatMap(({ parent, selector }) => {
+        const item = this.#items.get(parent);
+        return item ? [{ parent: item, selector }] : [];
+      }),
+    );
+    if (inputs.some((links) => links.length === 0)) return undefined;
+    const same = (this.#byDigest.get(node.digest) ?? []).find((other) =>
+      inputs.every((links, i) => links.some((link) => hasLink(other.inputs[i]!, link))),
+    );
+    if (same) {
+      inputs.forEach((links, i) => {
+        for (const link of links) if (!hasLink(same.inputs[i]!, link)) same.inputs[i]!.push(link);
+      });
+      return same;
+    }
+    const unique = inputs.map((links) => links.filter((link, i) => !hasLink(links.slice(0, i), link)));
+    const item: Item = { digest: node.digest, inputs: unique, result: undefined };
+    this.#byDigest.set(node.digest, [...(this.#byDigest.get(node.digest) ?? []), item]);
+    return item;
+  }
+
+  manifest(): CacheManifest {
+    const items = [...new Set([...this.#items.values()].filter((item) => item !== undefined))];
+    const layers = new LayerTable();
+    for (const item of items) if (item.result) layers.add(item.result.layers);
+    const { sorted, indexOf } = layers.finish();
+    const order = [...items].sort((a, b) => compareBytes(a.digest, b.digest) || a.inputs.length - b.inputs.length);
+    const index = new Map(order.map((item, i) => [item, i]));
+    return {
+      layers: sorted,
+      records: order.map((item) => ({
+        digest: item.digest,
+        inputs: item.inputs.map((links) =>
+          links
+            .map(({ parent, selector }) => ({ link: index.get(parent)!, selector }))
+            .sort((a, b) => a.link - b.link || compareBytes(a.selector ?? "", b.selector ?? "")),
+        ),
+        results: item.result ? [{ layer: indexOf(item.result.layers), createdAt: item.result.createdAt }] : [],
+      })),
+    };
+  }
+}
+
+function parentsOf(node: KeyNode): KeyNode[] {
+  return node.inputs.flatMap((links) => links.map((link) => link.parent));
+}
+
+function hasLink(links: Item["inputs"][number], link: Item["inputs"][number][number]): boolean {
+  return links.some((other) => other.parent === link.parent && other.selector === link.selector);
+}
+
+/** Layers of all results, each chain's beginning shared. */
+class LayerTable {
+  readonly #entries = new Map<string, { layer: ResultLayer; parent: string | undefined; depth: number }>();
+
+  add(layers: readonly ResultLayer[]): void {
+    let parent: string | undefined;
+    layers.forEach((layer, depth) => {
+      const key: string = parent === undefined ? layer.descriptor.digest : `${parent} ${layer.descriptor.digest}`;
+      if (!this.#entries.has(key)) this.#entries.set(key, { layer, parent, depth });
+      parent = key;
+    });
+  }
+
+  finish(): { sorted: CacheLayer[]; indexOf: (layers: readonly ResultLayer[]) => number } {
+    const keys = [...this.#entries.keys()].sort((a, b) => {
+      const [x, y] = [this.#entries.get(a)!, this.#entries.get(b)!];
+      return compareBytes(x.layer.descriptor.digest, y.layer.descriptor.digest) || x.depth - y.depth || compareBytes(a, b);
+    });
+    const index = new Map(keys.map((key, i) => [key, i]));
+    const sorted = keys.map((key): CacheLayer => {
+      const { layer, parent } = this.#entries.get(key)!;
+      const { digest, mediaType, diffId, size } = layer.descriptor;
+      return { blob: digest, parent: parent === undefined ? -1 : index.get(parent)!, mediaType, diffId, size, createdAt: layer.createdAt };
+    });
+    return { sorted, indexOf: (layers) => index.get(layers.map((layer) => layer.descriptor.digest).join(" "))! };
+  }
+}

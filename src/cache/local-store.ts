@@ -1,0 +1,104 @@
+// The records of a state folder, in its database. A record's id is its digest where it has no inputs, else a number;
+// links are kept in both directions.
+import type { Database, Table } from "../content/index.js";
+import type { Digest } from "../lib/index.js";
+import type { Ref, RefStore } from "../snapshot/index.js";
+import type { RecordId, RecordLink, StoredRecord, StoredResult, WritableCacheStore } from "../solver/index.js";
+
+interface SavedRecord {
+  readonly digest: Digest;
+  readonly inputs: readonly (readonly { readonly parent: RecordId; readonly selector?: Digest }[])[];
+  readonly results: readonly { readonly layer: number | null; readonly createdAt: number }[];
+}
+
+/** A step's result: a chain of layers, or nothing at all (scratch). */
+export interface RefResult {
+  readonly ref: Ref | undefined;
+}
+
+export class LocalCacheStore implements WritableCacheStore<RefResult> {
+  readonly name = "local";
+  readonly #database: Database;
+  readonly #refs: RefStore;
+  readonly #records: Table<SavedRecord>;
+  readonly #children: Table<string>;
+  readonly #counters: Table<number>;
+
+  constructor(database: Database, refs: RefStore) {
+    this.#database = database;
+    this.#refs = refs;
+    this.#records = database.table("records");
+    this.#children = database.table("children", { dupSort: true });
+    this.#counters = database.table("counters");
+  }
+
+  roots(digest: Digest): readonly RecordId[] {
+    return [digest];
+  }
+
+  children(parent: RecordId, input: number, digest: Digest, selector: Digest | undefined): readonly RecordId[] {
+    return [...this.#children.getValues(childKey(parent, input, digest, selector))];
+  }
+
+  record(id: RecordId): StoredRecord | undefined {
+    if (id.startsWith("sha256:")) return { digest: id as Digest, inputs: [] };
+    const saved = this.#records.get(id);
+    if (!saved) return undefined;
+    const inputs = saved.inputs.map((links) => links.map(({ parent, selector }): RecordLink => ({ parent, selector })));
+    return { digest: saved.digest, inputs };
+  }
+
+  results(id: RecordId): readonly StoredResult<RefResult>[] {
+    const saved = id.startsWith("sha256:") ? undefined : this.#records.get(id);
+    return (saved?.results ?? []).flatMap(({ layer, createdAt }) => {
+      const ref = layer === null ? undefined : this.#refs.get(layer);
+      if (layer !== null && (!ref || !this.#refs.isAvailable(ref))) return [];
+      return [{ createdAt, load: async () => ({ ref }) }];
+    });
+  }
+
+  save(record: StoredRecord, result: RefResult | undefined): RecordId {
+    if (record.inputs.length === 0) return record.digest;
+    return this.#database.transaction(() => {
+      const existing = this.#find(record);
+      const next = existing === undefined ? (this.#counters.get("record") ?? 0) + 1 : undefined;
+      const id = existing ?? String(next);
+      if (next !== undefined) void this.#counters.put("record", next);
+      const saved = this.#records.get(id);
+      const inputs = record.inputs.map((links, i) => merge(saved?.inputs[i] ?? [], links));
+      const layer = result?.ref?.id ?? null;
+      const results = saved?.results ?? [];
+      const known = results.some((other) => other.layer === layer);
+      const all = result && !known ? [{ layer, createdAt: Date.now() }, ...results.filter((r) => this.#isThere(r.layer))] : results;
+      void this.#records.put(id, { digest: record.digest, inputs, results: all });
+      record.inputs.forEach((links, i) => {
+        for (const { parent, selector } of links) void this.#children.put(childKey(parent, i, record.digest, selector), id);
+      });
+      return id;
+    });
+  }
+
+  #isThere(layer: number | null): boolean {
+    const ref = layer === null ? undefined : this.#refs.get(layer);
+    return layer === null || (ref !== undefined && this.#refs.isAvailable(ref));
+  }
+
+  /** A record that shares an alternative of every input. */
+  #find({ digest, inputs }: StoredRecord): RecordId | undefined {
+    const [first, ...rest] = inputs.map(
+      (links, i) => new Set(links.flatMap(({ parent, selector }) => this.children(parent, i, digest, selector))),
+    );
+    return [...first!].filter((id) => rest.every((ids) => ids.has(id))).sort()[0];
+  }
+}
+
+function merge(known: SavedRecord["inputs"][number], links: readonly RecordLink[]): SavedRecord["inputs"][number] {
+  const added = links.filter((link) => !known.some((other) => other.parent === link.parent && other.selector === link.selector));
+  return [...known, ...added.map(({ parent, selector }) => ({ parent, ...(selector !== undefined && { selector }) }))];
+}
+
+/** lmdb keys are short: the digest's first half is plenty next to the parent's id. */
+function childKey(parent: RecordId, input: number, digest: Digest, selector: Digest | undefined): string {
+  const short = (text: string): string => text.replace("sha256:", "").slice(0, 40);
+  return `${short(parent)}|${input}|${short(digest)}|${selector === undefined ? "" : short(selector)}`;
+}

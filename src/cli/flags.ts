@@ -1,0 +1,104 @@
+// The flags of `bluekiln build`, as buildx has them: long and short forms, "=" or the next word, boolean flags that
+// take "=false", repeated flags.
+import { BuildError } from "../lib/index.js";
+
+type FlagKind = "bool" | "string" | "strings";
+
+export const BUILD_FLAGS: Readonly<Record<string, FlagKind>> = {
+  "add-host": "strings",
+  allow: "strings",
+  annotation: "strings",
+  "build-arg": "strings",
+  "build-context": "strings",
+  builder: "string",
+  "cache-from": "strings",
+  "cache-to": "strings",
+  "cgroup-parent": "string",
+  debug: "bool",
+  "debug-llb": "string",
+  file: "string",
+  help: "bool",
+  iidfile: "string",
+  label: "strings",
+  load: "bool",
+  "metadata-file": "string",
+  network: "string",
+  "no-cache": "bool",
+  "no-cache-filter": "strings",
+  output: "strings",
+  platform: "strings",
+  progress: "string",
+  pull: "bool",
+  push: "bool",
+  quiet: "bool",
+  runtime: "string",
+  secret: "strings",
+  "shm-size": "string",
+  ssh: "strings",
+  "state-dir": "string",
+  tag: "strings",
+  target: "string",
+  ulimit: "strings",
+};
+
+const SHORT: Readonly<Record<string, string>> = { f: "file", t: "tag", o: "output", q: "quiet", h: "help", D: "debug" };
+
+export interface ParsedFlags {
+  readonly positional: readonly string[];
+  bool(name: string): boolean;
+  string(name: string): string;
+  strings(name: string): readonly string[];
+}
+
+/** @throws BuildError FLAG_INVALID in buildx's words */
+export function parseFlags(args: readonly string[]): ParsedFlags {
+  const values = new Map<string, string[]>();
+  const positional: string[] = [];
+  const add = (name: string, value: string): void => {
+    if (BUILD_FLAGS[name] === "strings") values.set(name, [...(values.get(name) ?? []), value]);
+    else values.set(name, [value]);
+  };
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    const next = (shown: string): string => {
+      const value = args[++i];
+      if (value === undefined) throw new BuildError("FLAG_INVALID", `flag needs an argument: ${shown}`);
+      return value;
+    };
+    if (arg === "--") {
+      positional.push(...args.slice(i + 1));
+      break;
+    }
+    if (arg.startsWith("--")) {
+      const at = arg.indexOf("=");
+      const name = at < 0 ? arg.slice(2) : arg.slice(2, at);
+      const kind = BUILD_FLAGS[name];
+      if (!kind) throw new BuildError("FLAG_INVALID", `unknown flag: --${name}`);
+      add(name, at >= 0 ? arg.slice(at + 1) : kind === "bool" ? "true" : next(`--${name}`));
+    } else if (arg.startsWith("-") && arg.length > 1) {
+      for (let j = 1; j < arg.length; j++) {
+        const letter = arg[j]!;
+        const name = SHORT[letter];
+        if (!name) throw new BuildError("FLAG_INVALID", `unknown shorthand flag: '${letter}' in ${arg}`);
+        if (BUILD_FLAGS[name] === "bool") {
+          add(name, "true");
+          continue;
+        }
+        const rest = arg.slice(j + 1).replace(/^=/, "");
+        add(name, rest !== "" ? rest : next(`'${letter}' in ${arg}`));
+        break;
+      }
+    } else positional.push(arg);
+  }
+  for (const [name, [value]] of values) {
+    if (BUILD_FLAGS[name] === "bool" && !/^(1|t|true|0|f|false)$/i.test(value!)) {
+      throw new BuildError("FLAG_INVALID", `invalid argument "${value}" for "--${name}" flag: strconv.ParseBool: parsing "${value}": invalid syntax`);
+    }
+  }
+  return {
+    positional,
+    bool: (name) => /^(1|t|true)$/i.test(values.get(name)?.[0] ?? ""),
+    string: (name) => values.get(name)?.[0] ?? "",
+    strings: (name) => values.get(name) ?? [],
+  };
+}

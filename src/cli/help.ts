@@ -1,0 +1,51 @@
+// The texts of --help.
+
+export const MAIN_HELP = `Usage:  bluekiln COMMAND
+
+Builds container images as docker buildx build does and keeps the build cache in Azure Blob Storage.
+
+Commands:
+  build       Build an image
+  version     Show the version
+
+Run 'bluekiln COMMAND --help' for more information on a command.
+`;
+
+export const BUILD_HELP = `Usage:  bluekiln build [OPTIONS] PATH | -
+
+Start a build
+
+Options:
+      --add-host strings          Add a custom host-to-IP mapping (format: "host:ip")
+      --allow stringArray         Allow extra privileged entitlement (e.g., "network.host", "security.insecure")
+      --annotation stringArray    Add annotation to the image
+      --build-arg stringArray     Set build-time variables
+      --build-context stringArray Additional build contexts (e.g., name=path)
+      --cache-from stringArray    External cache sources (e.g., "type=azblob,name=app,account_url=...")
+      --cache-to stringArray      Cache export destinations (e.g., "type=azblob,name=app,mode=max,...")
+      --cgroup-parent string      Set the parent cgroup for the "RUN" instructions during build
+  -D, --debug                     Show stack traces of errors
+      --debug-llb string          Write the build graph to FILE (protobuf, or readable if it ends in .json)
+  -f, --file string               Name of the Dockerfile (default: "PATH/Dockerfile"; "-" for standard input)
+      --iidfile string            Write the image ID to a file
+      --label stringArray         Set metadata for an image
+      --metadata-file string      Write build result metadata to a file
+      --network string            Set the networking mode for the "RUN" instructions during build (default "default")
+      --no-cache                  Do not use cache when building the image
+      --no-cache-filter strings   Do not cache specified stages
+  -o, --output stringArray        Output destination (format: "type=local,dest=path")
+      --platform stringArray      Set target platform for build
+      --progress string           Set type of progress output ("auto", "plain", "tty", "quiet", "rawjson") (default "auto")
+      --pull                      Always attempt to pull all referenced images
+      --push                      Shorthand for "--output=type=registry"
+  -q, --quiet                     Suppress the build output and print image ID on success
+      --runtime string            OCI runtime to use (default: the first of crun and runc that works)
+      --secret stringArray        Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
+      --shm-size bytes            Shared memory size for build containers
+      --ssh stringArray           SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")
+      --state-dir string          Where layers and the local cache are kept (default: /var/lib/bluekiln, or
+                                  ~/.local/share/bluekiln for an ordinary user)
+  -t, --tag stringArray           Image identifier (format: "[registry/]repository[:tag]")
+      --target string             Set the target build stage to build
+      --ulimit ulimit             Ulimit options
+`;

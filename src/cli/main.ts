@@ -1,0 +1,31 @@
+// The bluekiln command.
+import { MAIN_HELP } from "./help.js";
+import { VERSION } from "./version.js";
+
+async function main(): Promise<number> {
+  const [command, ...args] = process.argv.slice(2);
+  switch (command) {
+    case "build":
+    case "b":
+      return (await import("./build-command.js")).buildCommand(args);
+    case "version":
+    case "--version":
+    case "-v":
+      process.stdout.write(`bluekiln ${VERSION}\n`);
+      return 0;
+    case undefined:
+    case "help":
+    case "--help":
+    case "-h":
+      process.stdout.write(MAIN_HELP);
+      return 0;
+    default:
+      process.stderr.write(`ERROR: unknown command: bluekiln ${command}\n\n${MAIN_HELP}`);
+      return 1;
+  }
+}
+
+const code = await main();
+process.exitCode = code;
+// Kept connections and threads must not keep the command alive.
+process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));

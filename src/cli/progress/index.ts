@@ -1,0 +1,1 @@
+export { makeDisplay, type Display } from "./display.js";

@@ -1,0 +1,84 @@
+// --progress=plain: a line for everything, steps numbered as they first show, as buildx prints it.
+import type { ProgressEvent, ProgressVertex } from "../../progress/index.js";
+
+interface Shown {
+  readonly number: number;
+  vertex: ProgressVertex;
+  readonly logged: Record<1 | 2, string>;
+  done: boolean;
+}
+
+export class PlainProgress {
+  readonly #out: (text: string) => void;
+  readonly #shown = new Map<string, Shown>();
+  #last: number | undefined;
+
+  constructor(out: (text: string) => void) {
+    this.#out = out;
+  }
+
+  handle(event: ProgressEvent): void {
+    switch (event.kind) {
+      case "vertex":
+        return this.#vertex(event.vertex);
+      case "status": {
+        if (event.completed === undefined) return;
+        const seconds = (event.completed - event.started) / 1000;
+        return this.#line(this.#shown.get(event.vertex), `${event.id} ${seconds.toFixed(1)}s done`);
+      }
+      case "log":
+        return this.#log(event);
+      case "warning":
+        return this.#out(`WARNING: ${event.text}\n`);
+    }
+  }
+
+  close(): void {
+    for (const shown of this.#shown.values()) this.#flush(shown);
+  }
+
+  #vertex(vertex: ProgressVertex): void {
+    if (vertex.started === undefined && vertex.completed === undefined) return;
+    let shown = this.#shown.get(vertex.digest);
+    if (!shown) {
+      shown = { number: this.#shown.size + 1, vertex, logged: { 1: "", 2: "" }, done: false };
+      this.#shown.set(vertex.digest, shown);
+      this.#line(shown, vertex.name.replaceAll("\n", " "));
+    }
+    shown.vertex = vertex;
+    if (vertex.completed === undefined || shown.done) return;
+    shown.done = true;
+    this.#flush(shown);
+    if (vertex.error !== undefined) this.#line(shown, `ERROR: ${vertex.error}`);
+    else if (vertex.cached) this.#line(shown, "CACHED");
+    else this.#line(shown, `DONE ${((vertex.completed - (vertex.started ?? vertex.completed)) / 1000).toFixed(1)}s`);
+    this.#last = undefined;
+  }
+
+  #log({ vertex, stream, data, time }: Extract<ProgressEvent, { kind: "log" }>): void {
+    const shown = this.#shown.get(vertex);
+    if (!shown) return;
+    const lines = (shown.logged[stream] + Buffer.from(data).toString("utf8")).split("\n");
+    shown.logged[stream] = lines.pop()!;
+    for (const line of lines) this.#line(shown, `${elapsed(shown, time)} ${line}`);
+  }
+
+  #flush(shown: Shown): void {
+    for (const stream of [1, 2] as const) {
+      if (shown.logged[stream] !== "") this.#line(shown, `${elapsed(shown, Date.now())} ${shown.logged[stream]}`);
+      shown.logged[stream] = "";
+    }
+  }
+
+  #line(shown: Shown | undefined, text: string): void {
+    if (!shown) return;
+    if (this.#last !== undefined && this.#last !== shown.number) this.#out("\n");
+    else if (this.#last === undefined && shown.number > 1) this.#out("\n");
+    this.#last = shown.number;
+    this.#out(`#${shown.number} ${text}\n`);
+  }
+}
+
+function elapsed(shown: Shown, time: number): string {
+  return ((time - (shown.vertex.started ?? time)) / 1000).toFixed(3);
+}

@@ -1,0 +1,143 @@
+// The little languages inside flags: --output, --cache-to, --secret and the like, CSV as buildx parses it.
+import type { CacheExport, CacheImport, Output } from "../builder/index.js";
+import { AZBLOB_ATTRIBUTES, azblobConfig } from "../cache/index.js";
+import { BuildError, messageOf, parseCsv } from "../lib/index.js";
+import type { SecretSource } from "../session/index.js";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+function csvFields(flag: string, text: string): string[] {
+  try {
+    return parseCsv(text);
+  } catch (cause) {
+    throw new BuildError("FLAG_INVALID", `invalid value "${redact(text)}" for --${flag}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** key=value fields; @throws if one is not, or is given twice */
+function attributes(flag: string, text: string): Map<string, string> {
+  const map = new Map<string, string>();
+  for (const field of csvFields(flag, text)) {
+    const at = field.indexOf("=");
+    if (at < 0) throw new BuildError("FLAG_INVALID", `invalid value ${redact(field)} for --${flag}: fields must be key=value`);
+    const key = field.slice(0, at).trim().toLowerCase();
+    if (map.has(key)) throw new BuildError("FLAG_INVALID", `--${flag}: ${key} is given twice`);
+    map.set(key, field.slice(at + 1));
+  }
+  return map;
+}
+
+/** No key reaches a message. */
+export function redact(text: string): string {
+  return text
+    .replace(/(secret_access_key=)[^,"]*/gi, "$1[redacted]")
+    .replace(/(sig=)[^&,"\s]*/gi, "$1[redacted]")
+    .replace(/(AccountKey=)[^;,"\s]*/gi, "$1[redacted]");
+}
+
+function cacheAttributes(flag: "cache-to" | "cache-from", text: string, extra: readonly string[]): Map<string, string> {
+  const map = text.includes("=") ? attributes(flag, text) : new Map([["type", "registry"], ["ref", text]]);
+  const type = map.get("type") ?? "";
+  if (type === "") throw new BuildError("CACHE_TYPE_MISSING", `--${flag}: type is missing; use type=azblob`);
+  if (type !== "azblob") {
+    const known = ["registry", "local", "inline", "gha", "s3"].includes(type);
+    throw new BuildError(
+      "CACHE_TYPE_UNKNOWN",
+      known
+        ? `--${flag}: cache type "${type}" is not supported yet; type=azblob is`
+        : `--${flag}: unknown cache ${flag === "cache-to" ? "exporter" : "importer"}: "${type}"; type=azblob is supported`,
+    );
+  }
+  const allowed = new Set(["type", ...AZBLOB_ATTRIBUTES, ...extra]);
+  for (const key of map.keys()) {
+    if (!allowed.has(key)) {
+      throw new BuildError("CACHE_ATTRIBUTE_UNKNOWN", `--${flag}: unknown parameter "${key}" for type=azblob; known are ${[...allowed].join(", ")}`);
+    }
+  }
+  return map;
+}
+
+export function parseCacheTo(text: string, environment: Environment): CacheExport {
+  const map = cacheAttributes("cache-to", text, ["mode", "ignore-error"]);
+  const mode = map.get("mode") ?? "min";
+  if (mode !== "min" && mode !== "max") throw new BuildError("CACHE_MODE_INVALID", `--cache-to: invalid mode "${mode}"; use min or max`);
+  const ignore = map.get("ignore-error") ?? "false";
+  if (!/^(1|t|true|0|f|false)$/i.test(ignore)) throw new BuildError("FLAG_INVALID", `--cache-to: invalid ignore-error "${ignore}"; use true or false`);
+  return { config: azblobConfig(map, environment), mode, ignoreError: /^(1|t|true)$/i.test(ignore) };
+}
+
+export function parseCacheFrom(text: string, environment: Environment): CacheImport {
+  return { config: azblobConfig(cacheAttributes("cache-from", text, []), environment) };
+}
+
+export function parseOutput(text: string, tags: readonly string[], push: boolean): Output {
+  const simple = !text.includes("=") && !text.includes(",");
+  const map = simple ? new Map([["type", text === "-" ? "tar" : "local"], ["dest", text]]) : attributes("output", text);
+  const type = map.get("type") ?? "";
+  const dest = map.get("dest") ?? "";
+  const named = map.get("name");
+  const names = named ? named.split(",") : tags;
+  const rewriteTimestamp = map.get("rewrite-timestamp") === "true";
+  const known = ["type", "dest", "name", "push", "rewrite-timestamp", "oci-mediatypes", "compression"];
+  for (const key of map.keys()) {
+    if (!known.includes(key)) throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
+  }
+  switch (type) {
+    case "image":
+      return { kind: "image", names, push: push || map.get("push") === "true", rewriteTimestamp };
+    case "registry":
+      return { kind: "image", names, push: true, rewriteTimestamp };
+    case "oci":
+    case "docker":
+      return { kind: type, names, dest: dest === "" ? "-" : dest, rewriteTimestamp };
+    case "local":
+      if (dest === "") throw new BuildError("OUTPUT_INVALID", "dest is required for local output");
+      return { kind: "local", dest };
+    case "tar":
+      return { kind: "tar", dest: dest === "" ? "-" : dest };
+    case "":
+      throw new BuildError("OUTPUT_INVALID", "type is required for output");
+    default:
+      throw new BuildError("OUTPUT_INVALID", `unsupported output type "${type}"; use image, registry, oci, docker, local or tar`);
+  }
+}
+
+/** id=ID[,src=FILE|,env=NAME] */
+export function parseSecret(text: string, environment: Environment): readonly [string, SecretSource] {
+  const map = attributes("secret", text);
+  for (const key of map.keys()) {
+    if (!["id", "src", "source", "env", "type"].includes(key)) throw new BuildError("FLAG_INVALID", `unexpected key '${key}' in '${text}'`);
+  }
+  const id = map.get("id") ?? "";
+  const file = map.get("src") ?? map.get("source");
+  const env = map.get("env");
+  const type = map.get("type");
+  if (type === "env" || env !== undefined) return [id, { kind: "env", name: env ?? file ?? id }];
+  if (file !== undefined) return [id, { kind: "file", path: file }];
+  return environment[id] !== undefined ? [id, { kind: "env", name: id }] : [id, { kind: "file", path: id }];
+}
+
+/** NAME=VALUE, or NAME for the value of the environment; without one the argument is not set */
+export function parsePairs(list: readonly string[], environment: Environment | undefined): Record<string, string> {
+  const result: Record<string, string> = {};
+  for (const text of list) {
+    const at = text.indexOf("=");
+    if (at >= 0) result[text.slice(0, at)] = text.slice(at + 1);
+    else if (environment === undefined) result[text] = "";
+    else if (environment[text] !== undefined) result[text] = environment[text];
+  }
+  return result;
+}
+
+export function parseUlimit(text: string): { Name: string; Soft: number; Hard: number } {
+  const match = /^(\w+)=(-?\d+)(?::(-?\d+))?$/.exec(text);
+  if (!match) throw new BuildError("FLAG_INVALID", `invalid ulimit argument: ${text}`);
+  return { Name: match[1]!, Soft: Number(match[2]), Hard: Number(match[3] ?? match[2]) };
+}
+
+/** HOST:IP or HOST=IP */
+export function parseHost(text: string): { host: string; ip: string } {
+  const at = text.search(/[:=]/);
+  if (at <= 0 || at === text.length - 1) throw new BuildError("FLAG_INVALID", `invalid host ${text}`);
+  return { host: text.slice(0, at), ip: text.slice(at + 1).replace(/^\[(.*)\]$/, "$1") };
+}

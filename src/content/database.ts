@@ -1,0 +1,29 @@
+// The metadata database: an lmdb environment that several processes may have open at once. Values are JSON-like; every
+// write is one transaction, so a killed process leaves either all of it or nothing.
+import { open, type Database as LmdbTable, type RootDatabase } from "lmdb";
+import { join } from "node:path";
+
+export type Table<V> = LmdbTable<V, string>;
+
+export class Database {
+  readonly #root: RootDatabase;
+
+  constructor(folder: string) {
+    this.#root = open({ path: join(folder, "metadata.lmdb"), maxDbs: 16, noMemInit: true });
+  }
+
+  table<V>(name: string, options: { dupSort?: boolean } = {}): Table<V> {
+    return this.#root.openDB<V, string>(
+      options.dupSort ? { name, dupSort: true, encoding: "ordered-binary" } : { name, encoding: "json" },
+    );
+  }
+
+  /** Runs `task` alone: no other writer, in this process or another. */
+  transaction<T>(task: () => T): T {
+    return this.#root.transactionSync(task);
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}

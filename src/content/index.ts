@@ -1,0 +1,4 @@
+export type * from "./types.js";
+export { BlobStore } from "./blob-store.js";
+export { Database, type Table } from "./database.js";
+export { StateDir } from "./state-dir.js";

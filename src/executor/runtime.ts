@@ -1,0 +1,138 @@
+// The OCI runtime: which one works here, and running a container with it. Called in a thread whose mount namespace has
+// the container's root and mounts.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { BuildError } from "../lib/index.js";
+import { unmount } from "../linux/index.js";
+import { runtimeConfig } from "./spec.js";
+import type { ContainerSpec } from "./types.js";
+
+export interface Runtime {
+  readonly command: string;
+  readonly globalArgs: readonly string[];
+  readonly cgroups: boolean;
+}
+
+export interface RunOptions {
+  /** unique on this machine */
+  readonly id: string;
+  /** a folder for the bundle and the runtime's state; removed afterwards */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly onOutput: (stream: 1 | 2, chunk: Buffer) => void;
+}
+
+const CANDIDATES: readonly Runtime[] = [
+  { command: "crun", globalArgs: ["--cgroup-manager=disabled"], cgroups: false },
+  { command: "runc", globalArgs: [], cgroups: true },
+  { command: "crun", globalArgs: ["--cgroup-manager=cgroupfs"], cgroups: true },
+];
+
+/**
+ * The first runtime that can run a container in `folder`; tried, because a runtime may be installed and refuse the
+ * machine's cgroups or capabilities.
+ * @throws BuildError OCI_RUNTIME_MISSING
+ */
+export function findRuntime(folder: string, preferred: string | undefined): Runtime {
+  hideUnifiedCgroup();
+  const failures: string[] = [];
+  const candidates = preferred === undefined ? CANDIDATES : CANDIDATES.map((c) => ({ ...c, command: preferred }));
+  for (const runtime of candidates) {
+    const problem = probe(runtime, folder);
+    if (problem === undefined) return runtime;
+    failures.push(`${runtime.command}: ${problem}`);
+  }
+  throw new BuildError(
+    "OCI_RUNTIME_MISSING",
+    `no OCI runtime can run containers here (${failures.join("; ")}); install crun or runc (apt-get install crun)`,
+  );
+}
+
+/** crun 1.8 refuses machines that have version 1 and 2 mounted side by side; what our thread sees of them is ours. */
+function hideUnifiedCgroup(): void {
+  const unified = "/sys/fs/cgroup/unified";
+  if (!existsSync(join(unified, "cgroup.procs"))) return;
+  try {
+    unmount(unified);
+  } catch {
+    // the probe tells whether it matters
+  }
+}
+
+function probe(runtime: Runtime, folder: string): string | undefined {
+  const bundle = join(folder, `probe-${runtime.command.replaceAll("/", "_")}`);
+  mkdirSync(join(bundle, "rootfs"), { recursive: true });
+  const spec: ContainerSpec = {
+    root: join(bundle, "rootfs"),
+    readonlyRoot: false,
+    process: { args: ["/bluekiln-probe"], env: [], cwd: "/", uid: 0, gid: 0, additionalGids: [] },
+    mounts: [],
+    hostname: "probe",
+    network: "host",
+    privileged: false,
+    ulimits: [],
+  };
+  try {
+    const id = `bluekiln-probe-${process.pid}`;
+    writeFileSync(join(bundle, "config.json"), JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)));
+    const args = [...runtime.globalArgs, "--root", join(bundle, "state"), "run", "--bundle", bundle, id];
+    const result = spawnSync(runtime.command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    if (result.error) return "not found";
+    // A working runtime gets as far as not finding the program.
+    const text = result.stderr.trim();
+    return /bluekiln-probe/.test(text) && /no such file|not found/i.test(text) ? undefined : text.split("\n").pop();
+  } finally {
+    rmSync(bundle, { recursive: true, force: true });
+  }
+}
+
+/** Runs the container to its end. @returns its exit code */
+export async function runContainer(runtime: Runtime, spec: ContainerSpec, options: RunOptions): Promise<number> {
+  const { id, folder, signal, onOutput } = options;
+  signal.throwIfAborted();
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "config.json"), JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)));
+  const base = [...runtime.globalArgs, "--root", join(folder, "state")];
+  const child = spawn(runtime.command, [...base, "run", "--bundle", folder, id], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.on("data", (chunk: Buffer) => onOutput(1, chunk));
+  child.stderr.on("data", (chunk: Buffer) => onOutput(2, chunk));
+  const kill = (): void => {
+    spawnSync(runtime.command, [...base, "kill", id, "KILL"], { stdio: "ignore" });
+    spawnSync(runtime.command, [...base, "delete", "--force", id], { stdio: "ignore" });
+    child.kill("SIGKILL");
+  };
+  signal.addEventListener("abort", kill, { once: true });
+  try {
+    const code = await new Promise<number>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (exit, by) => resolve(exit ?? (by === "SIGKILL" ? 137 : 1)));
+    });
+    signal.throwIfAborted();
+    return code;
+  } finally {
+    signal.removeEventListener("abort", kill);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Ends what a killed process left running below `folder`. */
+export function killLeftovers(folder: string): void {
+  const state = join(folder, "state");
+  if (!existsSync(state)) return;
+  for (const { command, globalArgs } of CANDIDATES) {
+    const list = spawnSync(command, [...globalArgs, "--root", state, "list", "-q"], { encoding: "utf8" });
+    for (const id of (list.stdout ?? "").split("\n").filter((line) => line !== "")) {
+      spawnSync(command, [...globalArgs, "--root", state, "delete", "--force", id], { stdio: "ignore" });
+    }
+  }
+}
+
+/** The host's DNS settings, for a container on the host's network. */
+export function hostResolvConf(): string {
+  try {
+    return readFileSync("/etc/resolv.conf", "utf8");
+  } catch {
+    return "";
+  }
+}

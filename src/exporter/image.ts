@@ -1,0 +1,117 @@
+// The image: config and manifest as BuildKit's exporter writes them. The frontend's config is completed with diff ids,
+// history times and the creation time; top-level keys are in order of their names, everything inside stays as it was.
+import { digestOf, goJson, goJsonIndent, sorted, type GoValue } from "../lib/index.js";
+import type { Descriptor } from "../content/index.js";
+import type { LayerDescriptor } from "../snapshot/index.js";
+
+export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
+export const OCI_CONFIG = "application/vnd.oci.image.config.v1+json";
+export const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
+
+export interface ImageLayer {
+  readonly descriptor: LayerDescriptor;
+  /** milliseconds since 1970 */
+  readonly createdAt: number;
+}
+
+export interface BuiltImage {
+  readonly config: Buffer;
+  readonly configDescriptor: Descriptor;
+  readonly manifest: Buffer;
+  readonly descriptor: Descriptor;
+  readonly layers: readonly LayerDescriptor[];
+}
+
+interface HistoryEntry {
+  created?: string;
+  created_by?: string;
+  author?: string;
+  comment?: string;
+  empty_layer?: boolean;
+}
+
+/** @param frontendConfig `containerimage.config` of the frontend's result */
+export function buildImage(
+  frontendConfig: string,
+  layers: readonly ImageLayer[],
+  epoch: number | undefined,
+  annotations: Readonly<Record<string, string>> = {},
+): BuiltImage {
+  const config = Buffer.from(patchConfig(frontendConfig, layers, epoch));
+  const configDescriptor: Descriptor = { mediaType: OCI_CONFIG, digest: digestOf(config), size: config.length };
+  const manifest = Buffer.from(
+    goJsonIndent({
+      schemaVersion: 2,
+      mediaType: OCI_MANIFEST,
+      config: descriptorJson(configDescriptor),
+      layers: layers.map(({ descriptor }) => descriptorJson(descriptor)),
+      annotations: Object.keys(annotations).length > 0 ? sorted(annotations) : undefined,
+    }),
+  );
+  const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(manifest), size: manifest.length };
+  return { config, configDescriptor, manifest, descriptor, layers: layers.map((layer) => layer.descriptor) };
+}
+
+export function descriptorJson({ mediaType, digest, size }: Descriptor): GoValue {
+  return { mediaType: ociLayerType(mediaType), digest, size };
+}
+
+/** An OCI manifest names OCI types, whatever the registry the layer came from says. */
+function ociLayerType(mediaType: string): string {
+  return mediaType.replace("application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.oci.image.layer.v1.tar+gzip");
+}
+
+function patchConfig(frontendConfig: string, layers: readonly ImageLayer[], epoch: number | undefined): string {
+  const config = JSON.parse(frontendConfig) as Record<string, GoValue>;
+  const history = completeHistory((config["history"] ?? []) as unknown as HistoryEntry[], layers);
+  const last = [...history].reverse().find((entry) => entry.created !== undefined)?.created;
+  config["rootfs"] = { type: "layers", diff_ids: layers.length > 0 ? layers.map(({ descriptor }) => descriptor.diffId) : null };
+  config["history"] = history.map(({ created, created_by, author, comment, empty_layer }) => ({
+    created,
+    created_by: created_by || undefined,
+    author: author || undefined,
+    comment: comment || undefined,
+    empty_layer: empty_layer || undefined,
+  }));
+  config["created"] = epoch !== undefined ? timeText(epoch) : ((config["created"] as string | undefined) ?? last);
+  return goJson(sorted(config));
+}
+
+/** One entry with a layer for each layer, and a time for every entry. */
+function completeHistory(given: readonly HistoryEntry[], layers: readonly ImageLayer[]): HistoryEntry[] {
+  const history = given.map((entry) => ({ ...entry }));
+  let index = 0;
+  for (const entry of history) {
+    if (entry.empty_layer) continue;
+    const layer = layers[index++];
+    if (!layer) entry.empty_layer = true;
+    else entry.created ??= timeText(layer.createdAt);
+  }
+  for (const layer of layers.slice(index)) {
+    history.push({ created: timeText(layer.createdAt), created_by: "unknown", comment: "buildkit.exporter.image.v0" });
+  }
+  // Entries without a time: that of the first new layer, then of the entry before.
+  let created: string | undefined;
+  let missing = false;
+  for (const entry of history) {
+    if (entry.created !== undefined) {
+      created = entry.created;
+      if (missing) break;
+    } else missing = true;
+  }
+  missing = false;
+  for (const entry of history) {
+    if (entry.created !== undefined) {
+      if (missing) created = entry.created;
+    } else {
+      missing = true;
+      if (created !== undefined) entry.created = created;
+    }
+  }
+  return history;
+}
+
+function timeText(time: number): string {
+  return new Date(time).toISOString().replace(/\.?0*Z$/, "Z");
+}
+

@@ -1,0 +1,36 @@
+// An image to a registry: blobs side by side, the manifest last.
+import { Limiter } from "../lib/index.js";
+import type { Reference, RegistryClient } from "../registry/index.js";
+import type { LayerDescriptor } from "../snapshot/index.js";
+import type { BuiltImage } from "./image.js";
+
+export interface BlobSource {
+  /** a file with the blob; fetches it if it is only known where it is */
+  file(descriptor: LayerDescriptor): Promise<string>;
+  /** repository of the same registry that has the blob */
+  repositoryOf(descriptor: LayerDescriptor, domain: string): string | undefined;
+}
+
+export async function pushImage(
+  image: BuiltImage,
+  reference: Reference,
+  registry: RegistryClient,
+  source: BlobSource,
+  signal: AbortSignal,
+): Promise<void> {
+  const limiter = new Limiter(8);
+  const unique = [...new Map(image.layers.map((layer) => [layer.digest, layer])).values()];
+  await Promise.all([
+    limiter.run(() => registry.pushBlob(reference, image.configDescriptor, image.config, undefined, signal)),
+    ...unique.map((layer) =>
+      limiter.run(async () => {
+        const from = source.repositoryOf(layer, reference.domain);
+        const mountFrom = from === reference.path ? undefined : from;
+        if (await registry.hasBlob(reference, layer.digest, signal)) return;
+        await registry.pushBlob(reference, layer, await source.file(layer), mountFrom, signal);
+      }),
+    ),
+  ]);
+  await registry.pushManifest(reference, image.descriptor.mediaType, image.manifest, signal);
+}
+

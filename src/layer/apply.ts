@@ -1,0 +1,215 @@
+// A layer onto a folder that becomes an overlay's layer: whiteouts become overlayfs's, owners, modes, times and extended
+// attributes are kept, and no name or link leads out of the folder.
+import { createHash } from "node:crypto";
+import { chmodSync, chownSync, closeSync, createReadStream, lchownSync, linkSync, mkdirSync, openSync, rmSync, symlinkSync, unlinkSync, writeSync } from "node:fs";
+import { createGunzip, type Gunzip } from "node:zlib";
+import { pipeline } from "node:stream/promises";
+import { Writable, type Duplex } from "node:stream";
+import { BuildError, type Digest } from "../lib/index.js";
+import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
+import { TarParser, type TarSink } from "./tar-parser.js";
+import { join, lstatMaybe, resolveInRoot } from "./tree.js";
+import type { TarEntry } from "./types.js";
+
+const S_IFIFO = 0o010000;
+const S_IFCHR = 0o020000;
+const S_IFBLK = 0o060000;
+
+export interface ApplyOptions {
+  /** compressed layer */
+  readonly file: string;
+  readonly mediaType: string;
+  readonly target: BytePath;
+  /** folders of the layers below, highest first: a parent that the archive leaves out looks as it does there */
+  readonly parents: readonly BytePath[];
+  /** of the uncompressed layer */
+  readonly diffId: Digest | undefined;
+  /** user namespaces cannot set trusted.* attributes */
+  readonly userXattr: boolean;
+}
+
+/** @throws BuildError LAYER_INVALID, BLOB_CORRUPT */
+export async function applyLayer(options: ApplyOptions): Promise<{ diffId: Digest; uncompressedSize: number }> {
+  const hash = createHash("sha256");
+  let size = 0;
+  const sink = new LayerSink(options);
+  const parser = new TarParser(sink);
+  const out = new Writable({
+    highWaterMark: 4 << 20,
+    write(chunk: Buffer, _encoding, done): void {
+      try {
+        hash.update(chunk);
+        size += chunk.length;
+        parser.push(chunk);
+        done();
+      } catch (error) {
+        done(error as Error);
+      }
+    },
+  });
+  const input = createReadStream(options.file, { highWaterMark: 1 << 20 });
+  const decoder = await decompressor(options.mediaType, options.file);
+  await (decoder ? pipeline(input, decoder, out) : pipeline(input, out));
+  parser.finish();
+  sink.finish();
+  const diffId = `sha256:${hash.digest("hex")}` as Digest;
+  if (options.diffId !== undefined && diffId !== options.diffId) {
+    throw new BuildError("BLOB_CORRUPT", `layer ${options.file} unpacks to ${diffId}, expected ${options.diffId}`);
+  }
+  return { diffId, uncompressedSize: size };
+}
+
+async function decompressor(mediaType: string, file: string): Promise<Duplex | undefined> {
+  const head = await firstBytes(file);
+  if (head[0] === 0x1f && head[1] === 0x8b) return gunzip();
+  if (head.readUInt32LE(0) === 0xfd2fb528) {
+    const zlib = await import("node:zlib");
+    const create = (zlib as unknown as { createZstdDecompress?: () => Duplex }).createZstdDecompress;
+    if (create) return create();
+    const { ZSTDDecompress } = await import("./zstd.js");
+    return new ZSTDDecompress();
+  }
+  if (/gzip/.test(mediaType)) throw new BuildError("LAYER_INVALID", `layer ${file} is not gzip: invalid header`);
+  return undefined;
+}
+
+function gunzip(): Gunzip {
+  return createGunzip({ chunkSize: 1 << 20 });
+}
+
+async function firstBytes(file: string): Promise<Buffer> {
+  const head = Buffer.alloc(4);
+  for await (const chunk of createReadStream(file, { end: 3 })) (chunk as Buffer).copy(head);
+  return head;
+}
+
+class LayerSink implements TarSink {
+  readonly #options: ApplyOptions;
+  #fd: number | undefined;
+  #file: { path: BytePath; entry: TarEntry } | undefined;
+  /** folder times last: their content changes them */
+  readonly #folders = new Map<BytePath, TarEntry>();
+  readonly #unpacked = new Set<BytePath>();
+
+  constructor(options: ApplyOptions) {
+    this.#options = options;
+  }
+
+  entry(entry: TarEntry): void {
+    const { target } = this.#options;
+    const parts = entry.name.split("/").filter((part) => part !== "" && part !== ".");
+    if (parts.includes("..")) throw new BuildError("LAYER_INVALID", `layer entry "${entry.name}" leaves the root`);
+    const base = parts.pop();
+    if (base === undefined) {
+      if (entry.type === "dir") this.#folders.set(target, entry);
+      return;
+    }
+    const folder = this.#parent(parts);
+    const path = join(folder, base);
+    if (base.startsWith(".wh.")) return this.#whiteout(folder, base);
+    if (!this.#unpacked.has(path) || entry.type !== "dir") this.#clear(path, entry);
+    this.#unpacked.add(path);
+    this.#create(path, entry);
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#fd === undefined) return;
+    for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
+  }
+
+  end(): void {
+    if (this.#fd === undefined || !this.#file) return;
+    closeSync(this.#fd);
+    this.#fd = undefined;
+    this.#attributes(this.#file.path, this.#file.entry);
+    this.#file = undefined;
+  }
+
+  finish(): void {
+    for (const [path, entry] of [...this.#folders].reverse()) {
+      this.#attributes(path, entry);
+    }
+  }
+
+  #parent(parts: readonly BytePath[]): BytePath {
+    const { target, parents } = this.#options;
+    const folder = resolveInRoot(target, parts.join("/"));
+    if (lstatMaybe(folder)?.isDirectory()) return folder;
+    // a folder that the archive does not mention: as in the layers below
+    let path = target;
+    for (const part of folder.slice(target.length).split("/").filter((p) => p !== "")) {
+      path = join(path, part);
+      if (lstatMaybe(path)) continue;
+      mkdirSync(fsPath(path), 0o755);
+      const relative = path.slice(target.length + 1);
+      for (const lower of parents) {
+        const stat = lstatMaybe(join(lower, relative));
+        if (!stat?.isDirectory()) continue;
+        chownSync(fsPath(path), Number(stat.uid), Number(stat.gid));
+        chmodSync(fsPath(path), Number(stat.mode & 0o7777n));
+        setTimes(path, { atime: stat.atimeNs, mtime: stat.mtimeNs });
+        break;
+      }
+    }
+    return folder;
+  }
+
+  #whiteout(folder: BytePath, base: BytePath): void {
+    if (base === ".wh..wh..opq") {
+      setXattr(folder, this.#options.userXattr ? "user.overlay.opaque" : "trusted.overlay.opaque", Buffer.from("y"));
+      return;
+    }
+    const name = base.slice(4);
+    if (name === "" || name === "." || name === "..") return;
+    const path = join(folder, name);
+    if (this.#unpacked.has(path)) return;
+    rmSync(fsPath(path), { recursive: true, force: true });
+    makeNode(path, S_IFCHR, 0, 0);
+  }
+
+  #clear(path: BytePath, entry: TarEntry): void {
+    const old = lstatMaybe(path);
+    if (!old || (old.isDirectory() && entry.type === "dir")) return;
+    if (old.isDirectory()) rmSync(fsPath(path), { recursive: true, force: true });
+    else unlinkSync(fsPath(path));
+  }
+
+  #create(path: BytePath, entry: TarEntry): void {
+    switch (entry.type) {
+      case "dir":
+        if (!lstatMaybe(path)) mkdirSync(fsPath(path), 0o755);
+        this.#folders.set(path, entry);
+        return;
+      case "file":
+        this.#fd = openSync(fsPath(path), "wx", 0o600);
+        this.#file = { path, entry };
+        return;
+      case "hardlink":
+        linkSync(fsPath(resolveInRoot(this.#options.target, entry.linkname, false)), fsPath(path));
+        return;
+      case "symlink":
+        symlinkSync(fsPath(entry.linkname), fsPath(path));
+        break;
+      case "char":
+        makeNode(path, S_IFCHR | 0o600, entry.devmajor, entry.devminor);
+        break;
+      case "block":
+        makeNode(path, S_IFBLK | 0o600, entry.devmajor, entry.devminor);
+        break;
+      case "fifo":
+        makeNode(path, S_IFIFO | 0o600, 0, 0);
+        break;
+    }
+    this.#attributes(path, entry);
+  }
+
+  #attributes(path: BytePath, entry: TarEntry): void {
+    lchownSync(fsPath(path), entry.uid, entry.gid);
+    if (entry.type !== "symlink") chmodSync(fsPath(path), entry.mode);
+    for (const [name, value] of entry.xattrs) {
+      if (!name.startsWith("trusted.overlay.")) setXattr(path, name, value);
+    }
+    const time = BigInt(entry.mtime) * 1_000_000_000n;
+    setTimes(path, { atime: time, mtime: time });
+  }
+}

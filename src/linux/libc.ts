@@ -1,0 +1,141 @@
+// System calls that Node does not offer, through koffi, called synchronously. Only ever used in worker threads and for
+// single calls at start; nothing here knows what it is used for.
+import { createRequire } from "node:module";
+import { getSystemErrorName } from "node:util";
+import { BuildError } from "../lib/index.js";
+import type { BytePath, Times } from "./types.js";
+
+type Call = (...args: unknown[]) => number;
+
+interface Koffi {
+  load(name: string | null): { func(signature: string): Call };
+  errno(): number;
+}
+
+let functions: Record<string, Call> | undefined;
+let koffi: Koffi;
+
+const SIGNATURES: Readonly<Record<string, string>> = {
+  mount: "int mount(const void *source, const void *target, const char *type, unsigned long flags, const void *data)",
+  umount2: "int umount2(const void *target, int flags)",
+  unshare: "int unshare(int flags)",
+  chdir: "int chdir(const void *path)",
+  mknod: "int mknod(const void *path, unsigned int mode, unsigned long dev)",
+  utimensat: "int utimensat(int dirfd, const void *path, const void *times, int flags)",
+  lgetxattr: "int64_t lgetxattr(const void *path, const void *name, void *value, size_t size)",
+  lsetxattr: "int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)",
+  llistxattr: "int64_t llistxattr(const void *path, void *list, size_t size)",
+  flock: "int flock(int fd, int operation)",
+  geteuid: "unsigned int geteuid()",
+};
+
+function libc(name: string): Call {
+  if (!functions) {
+    const require = createRequire(import.meta.url);
+    koffi = require("koffi") as Koffi;
+    const library = koffi.load(null);
+    functions = Object.fromEntries(Object.entries(SIGNATURES).map(([key, text]) => [key, library.func(text)]));
+  }
+  return functions[name]!;
+}
+
+function cString(text: BytePath): Buffer {
+  return Buffer.from(`${text}\0`, "latin1");
+}
+
+/** @throws BuildError with the name of the error as `code` ("EPERM") */
+function check(result: number, call: string, subject: string): number {
+  if (result >= 0) return result;
+  const code = getSystemErrorName(-koffi.errno());
+  throw new BuildError(code, `${call} ${subject}: ${code}`);
+}
+
+export const MS_RDONLY = 1;
+export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
+export const MS_REMOUNT = 32;
+export const MS_BIND = 4096;
+export const MS_REC = 16384;
+export const MS_PRIVATE = 1 << 18;
+export const MNT_DETACH = 2;
+export const CLONE_NEWNS = 0x20000;
+
+export function mount(source: BytePath, target: BytePath, type: string, flags: number, data = ""): void {
+  check(libc("mount")(cString(source), cString(target), type, flags, cString(data)), "mount", `${type} on ${target}`);
+}
+
+export function unmount(target: BytePath): void {
+  check(libc("umount2")(cString(target), MNT_DETACH), "umount", target);
+}
+
+/** Gives the calling thread a mount namespace (and a working directory) of its own, from which nothing spreads. */
+export function privateMounts(): void {
+  check(libc("unshare")(CLONE_NEWNS), "unshare", "mount namespace");
+  mount("none", "/", "", MS_REC | MS_PRIVATE);
+}
+
+/** Of the calling thread alone, once it has called `privateMounts`. */
+export function changeDirectory(path: BytePath): void {
+  check(libc("chdir")(cString(path)), "chdir", path);
+}
+
+/** `mode` includes the type (S_IFCHR, ...). */
+export function makeNode(path: BytePath, mode: number, major: number, minor: number): void {
+  const dev =
+    (BigInt(major & ~0xfff) << 32n) | (BigInt(major & 0xfff) << 8n) | (BigInt(minor & ~0xff) << 12n) | BigInt(minor & 0xff);
+  check(libc("mknod")(cString(path), mode, Number(dev)), "mknod", path);
+}
+
+export function deviceNumbers(rdev: number | bigint): { major: number; minor: number } {
+  const dev = BigInt(rdev);
+  return {
+    major: Number(((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n)),
+    minor: Number((dev & 0xffn) | ((dev >> 12n) & 0xffffff00n)),
+  };
+}
+
+/** Sets times to the nanosecond; does not follow symbolic links. */
+export function setTimes(path: BytePath, { atime, mtime }: Times): void {
+  const times = Buffer.alloc(32);
+  const write = (offset: number, value: bigint): void => {
+    let seconds = value / 1_000_000_000n;
+    let rest = value % 1_000_000_000n;
+    if (rest < 0n) {
+      seconds -= 1n;
+      rest += 1_000_000_000n;
+    }
+    times.writeBigInt64LE(seconds, offset);
+    times.writeBigInt64LE(rest, offset + 8);
+  };
+  write(0, atime);
+  write(16, mtime);
+  check(libc("utimensat")(-100, cString(path), times, 0x100), "utimensat", path);
+}
+
+/** `undefined` if there is no such attribute. */
+export function getXattr(path: BytePath, name: string): Buffer | undefined {
+  const value = Buffer.alloc(4096);
+  const size = libc("lgetxattr")(cString(path), cString(name), value, value.length);
+  return size < 0 ? undefined : Buffer.from(value.subarray(0, size));
+}
+
+export function setXattr(path: BytePath, name: string, value: Uint8Array): void {
+  check(libc("lsetxattr")(cString(path), cString(name), value, value.length, 0), "setxattr", `${name} on ${path}`);
+}
+
+export function listXattrs(path: BytePath): string[] {
+  const list = Buffer.alloc(16384);
+  const size = libc("llistxattr")(cString(path), list, list.length);
+  if (size <= 0) return [];
+  return list
+    .subarray(0, size)
+    .toString("latin1")
+    .split("\0")
+    .filter((name) => name !== "");
+}
+
+/** Takes an exclusive lock on an open file; `false` if somebody else has it. The kernel frees it with the process. */
+export function tryLock(fd: number): boolean {
+  return libc("flock")(fd, 2 | 4) >= 0;
+}

@@ -1,0 +1,56 @@
+// Selectors and content keys: what of an input a step reads.
+import { digestOf, messageOf, BuildError, type Digest } from "../lib/index.js";
+import { combineDigests, type ChecksumRequest } from "../layer/index.js";
+import type { OpContext, RefResult } from "./context.js";
+
+export interface Selector {
+  readonly path: string;
+  readonly wildcard: boolean;
+  readonly followLinks: boolean;
+  readonly includePatterns: readonly string[];
+  readonly excludePatterns: readonly string[];
+}
+
+export function pathSelector(path: string, followLinks: boolean): Selector {
+  return { path, wildcard: false, followLinks, includePatterns: [], excludePatterns: [] };
+}
+
+export function selectorDigest(paths: readonly string[]): Digest {
+  return digestOf(paths.join("\0"));
+}
+
+/** Computes the content key of an input for `selectors`. */
+export function contentDigest(
+  context: OpContext,
+  selectors: readonly Selector[],
+  isLocal: (result: RefResult) => boolean,
+): (result: RefResult, signal: AbortSignal) => Promise<Digest> {
+  const unique = withoutCovered(selectors);
+  return async (result, signal) => {
+    const layers = await context.refs.folders(result.ref, signal);
+    const requests = unique.map((selector): ChecksumRequest => ({ ...selector }));
+    try {
+      const task = { tree: { kind: "layers", layers }, anonymousRoot: isLocal(result), requests } as const;
+      return combineDigests(await context.worker.perform("checksum", task, signal));
+    } catch (error) {
+      const id = result.ref?.id ?? 0;
+      const code = error instanceof BuildError ? error.code : "CHECKSUM_FAILED";
+      throw new BuildError(code, `failed to compute cache key: failed to calculate checksum of ref ${id}: ${messageOf(error)}`, { cause: error });
+    }
+  };
+}
+
+/** Paths inside others are left out; plain ones first, in order, as BuildKit hashes them. */
+function withoutCovered(selectors: readonly Selector[]): Selector[] {
+  const isPlain = (s: Selector): boolean => !s.wildcard && s.includePatterns.length === 0 && s.excludePatterns.length === 0;
+  const plain = (follow: boolean): Selector[] => {
+    const paths = [...new Set(selectors.filter((s) => isPlain(s) && s.followLinks === follow).map((s) => s.path))];
+    return paths
+      .filter((path) => !paths.some((other) => other !== path && path.startsWith(`${other}/`)))
+      .sort()
+      .map((path) => pathSelector(path, follow));
+  };
+  const all = [...plain(false), ...plain(true), ...selectors.filter((s) => !isPlain(s))];
+  return all.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+}
+

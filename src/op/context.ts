@@ -1,0 +1,28 @@
+// What ops work with.
+import type { BlobStore } from "../content/index.js";
+import type { RefResult } from "../cache/index.js";
+import type { Session } from "../session/index.js";
+import type { RefStore } from "../snapshot/index.js";
+import type { ImageSource } from "../source/index.js";
+import type { Worker } from "../worker/index.js";
+import type { Digest } from "../lib/index.js";
+
+export interface OpContext {
+  readonly refs: RefStore;
+  readonly blobs: BlobStore;
+  readonly images: ImageSource;
+  readonly worker: Worker;
+  readonly session: Session;
+  /** folder for cache mounts, absolute */
+  readonly cacheFolder: string;
+  /** "security.insecure", "network.host": what the client allowed */
+  readonly entitlements: ReadonlySet<string>;
+  /** OCI runtime to use; `undefined`: the first that works */
+  readonly runtime: string | undefined;
+  /** output of a step's command */
+  readonly log: (vertex: Digest, stream: 1 | 2, data: Uint8Array) => void;
+  /** unique for every container on this machine */
+  readonly containerId: () => string;
+}
+
+export type { RefResult };

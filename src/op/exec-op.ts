@@ -1,0 +1,204 @@
+// Exec ops: a command in a container.
+import { createHash } from "node:crypto";
+import { posix } from "node:path";
+import { BuildError, digestOf, goJson, type Digest, type GoValue } from "../lib/index.js";
+import { enums, type DefinitionOp, type ExecOp as ExecBody, type Mount, type Platform } from "../llb/index.js";
+import type { CacheMap, Op } from "../solver/index.js";
+import type { RunMount } from "../worker/index.js";
+import { contentDigest, pathSelector, selectorDigest } from "./content-key.js";
+import type { OpContext, RefResult } from "./context.js";
+import { isLocalResult } from "./source-op.js";
+
+export class ExecOp implements Op<RefResult> {
+  readonly #vertex: Digest;
+  readonly #exec: ExecBody;
+  readonly #inputCount: number;
+  readonly #platform: Platform;
+  readonly #context: OpContext;
+
+  constructor(op: DefinitionOp, exec: ExecBody, platform: Platform, context: OpContext) {
+    this.#vertex = op.digest;
+    this.#exec = exec;
+    this.#inputCount = op.op.inputs.length;
+    this.#platform = platform;
+    this.#context = context;
+  }
+
+  async cacheMaps(): Promise<readonly CacheMap<RefResult>[]> {
+    const inputs = Array.from({ length: this.#inputCount }, (_, i) => {
+      const mounts = this.#exec.mounts.filter((mount) => mount.input === i);
+      const paths = mounts.map((mount) => posix.join("/", mount.selector));
+      const changed = mounts.some((mount) => (!mount.readonly || mount.dest === "/") && mount.output !== -1);
+      return {
+        selector: selectorDigest(paths),
+        ...(!changed && {
+          contentDigest: contentDigest(this.#context, paths.map((path) => pathSelector(path, true)), isLocalResult),
+        }),
+      };
+    });
+    return [{ digest: digestOf(execKey(this.#exec, this.#platform)), inputs }];
+  }
+
+  async run(inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
+    const { refs, worker, log, containerId, runtime, entitlements } = this.#context;
+    const { meta, mounts, network, security } = this.#exec;
+    if (security === "INSECURE" && !entitlements.has("security.insecure")) {
+      throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
+    }
+    const root = mounts.find((mount) => mount.dest === "/")!;
+    const base = root.input < 0 ? undefined : inputs[root.input]!.ref;
+    const layers = await refs.folders(base, signal);
+    const runMounts: RunMount[] = [];
+    const env = [...meta.env, ...(await this.#secretEnv())];
+    for (const mount of mounts) {
+      if (mount === root) continue;
+      const prepared = await this.#mount(mount, inputs, signal);
+      if (prepared) runMounts.push(prepared);
+    }
+    const { upper, work } = refs.newFolders();
+    try {
+      const { exitCode } = await worker.perform(
+        "run",
+        {
+          id: containerId(),
+          target: { layers, upper, work },
+          args: meta.args,
+          env: [...env, ...proxyEnv(meta.proxyEnv)],
+          cwd: meta.cwd === "" ? "/" : meta.cwd,
+          user: meta.user,
+          mounts: runMounts.sort((a, b) => (a.destination < b.destination ? -1 : 1)),
+          hostname: meta.hostname,
+          extraHosts: meta.extraHosts,
+          network: network === "NONE" ? "none" : "host",
+          privileged: security === "INSECURE",
+          ulimits: meta.ulimit,
+          runtime,
+        },
+        signal,
+        (stream, data) => log(this.#vertex, stream, data),
+      );
+      if (exitCode !== 0 && !meta.validExitCodes.includes(exitCode)) {
+        throw new BuildError("RUN_FAILED", `process ${JSON.stringify(meta.args.join(" "))} did not complete successfully: exit code: ${exitCode}`);
+      }
+      return [{ ref: await refs.commit(upper, base, `exec ${meta.args.join(" ")}`.slice(0, 200)) }];
+    } catch (error) {
+      await refs.discard(upper);
+      throw error;
+    }
+  }
+
+  async #mount(mount: Mount, inputs: readonly RefResult[], signal: AbortSignal): Promise<RunMount | undefined> {
+    const { refs, session, cacheFolder } = this.#context;
+    const destination = posix.normalize(mount.dest).replace(/(.)\/$/, "$1");
+    const { readonly } = mount;
+    const layers = mount.input < 0 ? [] : await refs.folders(inputs[mount.input]!.ref, signal);
+    switch (mount.mountType) {
+      case "BIND":
+        return { destination, readonly, source: { kind: "tree", tree: { kind: "layers", layers }, selector: mount.selector, scratch: true } };
+      case "TMPFS":
+        return { destination, readonly, source: { kind: "tmpfs", size: mount.TmpfsOpt?.size ?? 0 } };
+      case "CACHE": {
+        const id = createHash("sha256").update(`${mount.cacheOpt?.ID ?? ""}\0${layers.join(":")}`).digest("hex");
+        const folder = `${cacheFolder}/${id.slice(0, 24)}`;
+        return { destination, readonly, source: { kind: "cache", layers, folder, selector: mount.selector } };
+      }
+      case "SECRET": {
+        const opt = mount.secretOpt!;
+        const data = await session.secret(opt.ID);
+        if (!data) {
+          if (opt.optional) return undefined;
+          throw new BuildError("SECRET_MISSING", `secret ${opt.ID}: not found`);
+        }
+        return { destination, readonly: true, source: { kind: "file", data, mode: opt.mode, uid: opt.uid, gid: opt.gid } };
+      }
+      case "SSH": {
+        const opt = mount.SSHOpt!;
+        const path = session.agentSocket(opt.ID);
+        if (path === undefined) {
+          if (opt.optional) return undefined;
+          throw new BuildError("SSH_MISSING", `unset ssh forward key ${opt.ID === "" ? "default" : opt.ID}`);
+        }
+        return { destination, readonly: false, source: { kind: "path", path } };
+      }
+    }
+  }
+
+  async #secretEnv(): Promise<string[]> {
+    const env: string[] = [];
+    for (const { ID, name, optional } of this.#exec.secretEnv) {
+      const data = await this.#context.session.secret(ID);
+      if (data) env.push(`${name}=${Buffer.from(data).toString()}`);
+      else if (!optional) throw new BuildError("SECRET_MISSING", `secret ${ID}: not found`);
+    }
+    return env;
+  }
+}
+
+function proxyEnv(proxy: ExecBody["meta"]["proxyEnv"]): string[] {
+  if (!proxy) return [];
+  const names = [
+    ["HTTP_PROXY", proxy.httpProxy],
+    ["HTTPS_PROXY", proxy.httpsProxy],
+    ["FTP_PROXY", proxy.ftpProxy],
+    ["NO_PROXY", proxy.noProxy],
+    ["ALL_PROXY", proxy.allProxy],
+  ] as const;
+  return names.flatMap(([name, value]) => (value === "" ? [] : [`${name}=${value}`, `${name.toLowerCase()}=${value}`]));
+}
+
+/** The text behind an exec op's key. What does not change the result is left out: see docs/dev/cache-keys.md. */
+export function execKey(exec: ExecBody, platform: Platform): string {
+  const { meta } = exec;
+  const onlyRoot = exec.mounts.length === 1 && isDefaultRoot(exec.mounts[0]!);
+  return goJson({
+    Type: "buildkit.exec.v0",
+    Exec: {
+      meta: {
+        args: meta.args,
+        env: nonEmpty(meta.env),
+        cwd: meta.cwd || undefined,
+        user: meta.user || undefined,
+        extraHosts: nonEmpty(meta.extraHosts.map(({ Host }) => ({ Host: Host || undefined }))),
+        hostname: meta.hostname || undefined,
+        ulimit: nonEmpty(meta.ulimit.map(({ Name, Soft, Hard }) => ({ Name, Soft: Soft || undefined, Hard: Hard || undefined }))),
+        cgroupParent: meta.cgroupParent || undefined,
+        removeMountStubsRecursive: meta.removeMountStubsRecursive || undefined,
+        validExitCodes: nonEmpty(meta.validExitCodes),
+      },
+      mounts: onlyRoot ? undefined : exec.mounts.map(mountKey),
+      network: enums.NET_MODES.indexOf(exec.network) || undefined,
+      security: enums.SECURITY_MODES.indexOf(exec.security) || undefined,
+      secretenv: nonEmpty(exec.secretEnv.map(({ ID, name, optional }) => ({ ID, name, optional: optional || undefined }))),
+      cdiDevices: nonEmpty(exec.cdiDevices.map(({ name, optional }) => ({ name, optional: optional || undefined }))),
+    },
+    OS: platform.OS,
+    Arch: platform.Architecture,
+    Variant: platform.Variant || undefined,
+  });
+}
+
+function isDefaultRoot(mount: Mount): boolean {
+  return mount.dest === "/" && mount.input === 0 && mount.output === 0 && !mount.readonly && mount.mountType === "BIND";
+}
+
+function mountKey(mount: Mount): GoValue {
+  const credential = (opt: Mount["secretOpt"]): GoValue =>
+    opt && { ID: opt.ID || undefined, uid: opt.uid || undefined, gid: opt.gid || undefined, mode: opt.mode || undefined, optional: opt.optional || undefined };
+  const { cacheOpt } = mount;
+  const ownId = cacheOpt && cacheOpt.sharing === "SHARED" && cacheOpt.ID.endsWith(`/${mount.dest}`);
+  return {
+    input: mount.input || undefined,
+    dest: mount.dest,
+    output: mount.output || undefined,
+    readonly: mount.readonly || undefined,
+    mountType: enums.MOUNT_TYPES.indexOf(mount.mountType) || undefined,
+    TmpfsOpt: mount.TmpfsOpt && { size: mount.TmpfsOpt.size || undefined },
+    cacheOpt: cacheOpt && (ownId ? { ID: cacheOpt.ID } : {}),
+    secretOpt: credential(mount.secretOpt),
+    SSHOpt: credential(mount.SSHOpt),
+  };
+}
+
+function nonEmpty<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length > 0 ? list : undefined;
+}

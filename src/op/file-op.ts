@@ -1,0 +1,155 @@
+// File ops: copies, folders and files without running anything.
+import { posix } from "node:path";
+import { BuildError, digestOf, goJson, hasWildcards, type GoValue } from "../lib/index.js";
+import type { ChownOpt, DefinitionOp, FileAction, FileOp as FileBody, UserOpt } from "../llb/index.js";
+import type { CacheMap, Op } from "../solver/index.js";
+import { contentDigest, selectorDigest, type Selector } from "./content-key.js";
+import type { OpContext, RefResult } from "./context.js";
+import { isLocalResult } from "./source-op.js";
+
+export class FileOp implements Op<RefResult> {
+  readonly #actions: readonly FileAction[];
+  readonly #inputCount: number;
+  readonly #context: OpContext;
+
+  /** @throws BuildError FILE_OP_INVALID */
+  constructor(op: DefinitionOp, file: FileBody, context: OpContext) {
+    this.#actions = file.actions;
+    this.#inputCount = op.op.inputs.length;
+    this.#context = context;
+    file.actions.forEach((action, i) => {
+      const chained = i === 0 ? action.input < this.#inputCount : action.input === this.#inputCount + i - 1;
+      if (!chained || action.secondaryInput >= this.#inputCount) {
+        throw new BuildError("FILE_OP_UNSUPPORTED", "file op: only actions that follow one another are supported");
+      }
+    });
+  }
+
+  async cacheMaps(): Promise<readonly CacheMap<RefResult>[]> {
+    const inputs = Array.from({ length: this.#inputCount }, (_, i) => {
+      if (this.#actions.some((action) => action.input === i)) return {};
+      const selectors = this.#actions.flatMap((action) => (action.secondaryInput === i ? selectorOf(action) : []));
+      // longest first, as BuildKit sorts them
+      const paths = selectors.map(({ path }) => path).sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
+      return { selector: selectorDigest(paths), contentDigest: contentDigest(this.#context, selectors, isLocalResult) };
+    });
+    return [{ digest: digestOf(fileKey(this.#actions, this.#inputCount)), inputs }];
+  }
+
+  async run(inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
+    const { refs, worker } = this.#context;
+    const first = this.#actions[0]!;
+    const base = first.input < 0 ? undefined : inputs[first.input]!.ref;
+    const layers = await refs.folders(base, signal);
+    const sources = await Promise.all(
+      this.#actions.map(async ({ secondaryInput }) =>
+        secondaryInput < 0
+          ? undefined
+          : ({ kind: "layers", layers: await refs.folders(inputs[secondaryInput]!.ref, signal) } as const),
+      ),
+    );
+    const { upper, work } = refs.newFolders();
+    try {
+      await worker.perform("file", { target: { layers, upper, work }, actions: this.#actions, sources }, signal);
+      return [{ ref: await refs.commit(upper, base, describe(first)) }];
+    } catch (error) {
+      await refs.discard(upper);
+      throw error;
+    }
+  }
+}
+
+function describe(action: FileAction): string {
+  return action.kind === "copy" ? `copy ${action.copy.src} ${action.copy.dest}` : action.kind;
+}
+
+function selectorOf(action: FileAction): Selector[] {
+  if (action.kind !== "copy") return [];
+  const { src, allowWildcard, followSymlink, includePatterns, excludePatterns } = action.copy;
+  return [{ path: src, wildcard: allowWildcard && hasWildcards(src), followLinks: followSymlink, includePatterns, excludePatterns }];
+}
+
+/** The text behind a file op's key: base64 of each action's JSON. Indexes only where they are not the usual ones. */
+export function fileKey(actions: readonly FileAction[], inputCount: number): string {
+  const indexes = actions.map(({ input, secondaryInput, output }) => [input, secondaryInput, output] as const);
+  return goJson({
+    Type: "buildkit.file.v0",
+    Actions: actions.map((action) => Buffer.from(actionKey(action, inputCount)).toString("base64")),
+    indexes: usual(indexes) ? undefined : indexes,
+  });
+}
+
+/** The pattern that BuildKit left out of keys to stay compatible with its first version, its slip included. */
+function usual(indexes: readonly (readonly [number, number, number])[]): boolean {
+  return indexes.every(([input, secondary, output], i) => {
+    const last = i === indexes.length - 1;
+    const wanted = i === 0 ? 0 : indexes.length + i - 1;
+    return input === wanted && (secondary === -1 || secondary === 1) && output === (last ? 0 : -1);
+  });
+}
+
+function actionKey(action: FileAction, inputCount: number): string {
+  const text = (value: string): string | undefined => (value === "" ? undefined : value);
+  const time = (value: bigint): number | undefined => (value === 0n ? undefined : Number(value));
+  const list = (value: readonly string[]): readonly string[] | undefined => (value.length > 0 ? value : undefined);
+  const json = (value: GoValue, timestamp: bigint | undefined): string => {
+    const encoded = goJson(value);
+    // nanoseconds are beyond what a number holds exactly
+    return timestamp !== undefined && timestamp > 0n ? encoded.replace(/"timestamp":\d+/, `"timestamp":${timestamp}`) : encoded;
+  };
+  switch (action.kind) {
+    case "copy": {
+      const { copy } = action;
+      const reads = action.secondaryInput >= 0 && action.secondaryInput < inputCount;
+      return json(
+        {
+          src: text(reads ? posix.basename(copy.src) || "/" : copy.src),
+          dest: text(copy.dest),
+          owner: ownerKey(copy.owner),
+          mode: copy.mode || undefined,
+          followSymlink: copy.followSymlink || undefined,
+          dirCopyContents: copy.dirCopyContents || undefined,
+          attemptUnpackDockerCompatibility: copy.attemptUnpackDockerCompatibility || undefined,
+          createDestPath: copy.createDestPath || undefined,
+          allowWildcard: copy.allowWildcard || undefined,
+          allowEmptyWildcard: copy.allowEmptyWildcard || undefined,
+          timestamp: time(copy.timestamp),
+          include_patterns: list(copy.includePatterns),
+          exclude_patterns: list(copy.excludePatterns),
+          alwaysReplaceExistingDestPaths: copy.alwaysReplaceExistingDestPaths || undefined,
+          modeStr: text(copy.modeStr),
+          required_paths: list(copy.requiredPaths),
+        },
+        copy.timestamp,
+      );
+    }
+    case "mkfile": {
+      const { path, mode, data, owner, timestamp } = action.mkfile;
+      const encoded = data.length > 0 ? Buffer.from(data).toString("base64") : undefined;
+      return json({ path: text(path), mode: mode || undefined, data: encoded, owner: ownerKey(owner), timestamp: time(timestamp) }, timestamp);
+    }
+    case "mkdir": {
+      const { path, mode, makeParents, owner, timestamp } = action.mkdir;
+      return json(
+        { path: text(path), mode: mode || undefined, makeParents: makeParents || undefined, owner: ownerKey(owner), timestamp: time(timestamp) },
+        timestamp,
+      );
+    }
+    case "rm": {
+      const { path, allowNotFound, allowWildcard } = action.rm;
+      return json({ path: text(path), allowNotFound: allowNotFound || undefined, allowWildcard: allowWildcard || undefined }, undefined);
+    }
+    case "symlink": {
+      const { oldpath, newpath, owner, timestamp } = action.symlink;
+      return json({ oldpath: text(oldpath), newpath: text(newpath), owner: ownerKey(owner), timestamp: time(timestamp) }, timestamp);
+    }
+  }
+}
+
+function ownerKey(owner: ChownOpt | undefined): GoValue {
+  const user = (opt: UserOpt): GoValue =>
+    opt.kind === "byID"
+      ? { User: { byId: opt.id || undefined } }
+      : { User: { byName: { name: opt.name || undefined, input: opt.input || undefined } } };
+  return owner && { user: owner.user && user(owner.user), group: owner.group && user(owner.group) };
+}

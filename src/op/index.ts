@@ -1,0 +1,2 @@
+export type { OpContext, RefResult } from "./context.js";
+export { loadDefinition, type LoadedGraph } from "./load.js";

@@ -1,0 +1,63 @@
+// A definition to the vertices of a solver.
+import { BuildError, type Digest } from "../lib/index.js";
+import type { Definition, Platform } from "../llb/index.js";
+import type { Edge, Vertex } from "../solver/index.js";
+import type { OpContext, RefResult } from "./context.js";
+import { ExecOp } from "./exec-op.js";
+import { FileOp } from "./file-op.js";
+import { MergeOp } from "./merge-op.js";
+import { sourceOp } from "./source-op.js";
+
+export interface LoadedGraph {
+  readonly vertices: ReadonlyMap<Digest, Vertex<RefResult>>;
+  /** what the definition returns */
+  readonly target: Edge;
+}
+
+/** @throws BuildError LLB_INVALID, NOT_ALLOWED */
+export function loadDefinition(definition: Definition, defaultPlatform: Platform, context: OpContext, stateRoot: string): LoadedGraph {
+  const vertices = new Map<Digest, Vertex<RefResult>>();
+  let target: Edge | undefined;
+  for (const entry of definition.ops) {
+    const { op, digest, metadata } = entry;
+    const inputs = op.inputs.map((input) => ({ vertex: input.digest, index: input.index }));
+    if (op.kind === "return") {
+      target = inputs[0];
+      continue;
+    }
+    const platform = op.platform ?? defaultPlatform;
+    vertices.set(digest, {
+      digest,
+      name: metadata.description["llb.customname"] ?? op.kind,
+      inputs,
+      ignoreCache: metadata.ignoreCache,
+      isSource: op.kind === "source",
+      op:
+        op.kind === "source"
+          ? sourceOp(op.source, platform, context, stateRoot)
+          : op.kind === "exec"
+            ? execOp()
+            : op.kind === "file"
+              ? new FileOp(entry, op.file, context)
+              : op.kind === "merge"
+                ? new MergeOp(op.merge, context)
+                : unsupported(op.kind),
+    });
+    function execOp(): ExecOp {
+      if (op.kind !== "exec") throw new BuildError("LLB_INVALID", "not an exec op");
+      if (op.exec.security === "INSECURE" && !context.entitlements.has("security.insecure")) {
+        throw new BuildError("NOT_ALLOWED", "failed to load LLB: security.insecure is not allowed");
+      }
+      if (op.exec.network === "HOST" && !context.entitlements.has("network.host")) {
+        throw new BuildError("NOT_ALLOWED", "failed to load LLB: network.host is not allowed");
+      }
+      return new ExecOp(entry, op.exec, platform, context);
+    }
+  }
+  if (!target) throw new BuildError("LLB_INVALID", "definition returns nothing");
+  return { vertices, target };
+}
+
+function unsupported(kind: string): never {
+  throw new BuildError("LLB_UNSUPPORTED", `${kind} ops are not supported yet`);
+}

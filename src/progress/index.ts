@@ -1,0 +1,2 @@
+export type * from "./types.js";
+export { Progress, type Step } from "./progress.js";

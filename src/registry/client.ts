@@ -1,0 +1,256 @@
+// The OCI distribution protocol: resolve, fetch, push. One client for one registry and repository scope at a time;
+// tokens are kept by scope.
+import { createReadStream } from "node:fs";
+import { BuildError, digestOf, messageOf, parseDigest, type Digest } from "../lib/index.js";
+import type { BlobProvider, Descriptor } from "../content/index.js";
+import type { CredentialSource } from "./credentials.js";
+import { exchange, type HttpRequest, type HttpResponse } from "./http.js";
+import { formatReference, type Reference } from "./reference.js";
+
+export const MANIFEST_TYPES = [
+  "application/vnd.docker.distribution.manifest.v2+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.oci.image.index.v1+json",
+];
+
+export interface Manifest {
+  readonly descriptor: Descriptor;
+  readonly data: Buffer;
+}
+
+export class RegistryClient {
+  readonly #credentials: CredentialSource;
+  readonly #tokens = new Map<string, Promise<string | undefined>>();
+
+  constructor(credentials: CredentialSource) {
+    this.#credentials = credentials;
+  }
+
+  /** The manifest or index of a tag or digest. @throws BuildError IMAGE_NOT_FOUND, REGISTRY_* */
+  async manifest(reference: Reference, signal: AbortSignal): Promise<Manifest> {
+    const text = formatReference(reference);
+    const response = await this.#send(reference, "pull", {
+      method: "GET",
+      path: `manifests/${reference.digest ?? reference.tag ?? "latest"}`,
+      headers: { accept: [...MANIFEST_TYPES, "*/*"].join(", ") },
+      signal,
+    });
+    const data = await response.bytes();
+    if (response.status === 404) throw new BuildError("IMAGE_NOT_FOUND", `${text}: not found`);
+    if (response.status !== 200) throw statusError(response, data, `failed to fetch ${text}`);
+    const digest = digestOf(data);
+    if (reference.digest !== undefined && digest !== reference.digest) {
+      throw new BuildError("BLOB_CORRUPT", `${text}: the registry sent a manifest with digest ${digest}`);
+    }
+    const mediaType = (JSON.parse(data.toString()) as { mediaType?: string }).mediaType ?? contentType(response);
+    return { descriptor: { mediaType, digest, size: data.length }, data };
+  }
+
+  /** A blob of a repository; a broken transfer goes on where it stopped. */
+  blobs(reference: Reference): BlobProvider {
+    return {
+      name: `${reference.domain}/${reference.path}`,
+      open: async (descriptor, signal) => this.#resumable(reference, descriptor, signal),
+    };
+  }
+
+  async #resumable(reference: Reference, descriptor: Descriptor, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const first = await this.#openBlob(reference, descriptor, 0, signal);
+    const open = (offset: number): Promise<HttpResponse> => this.#openBlob(reference, descriptor, offset, signal);
+    return (async function* () {
+      let received = 0;
+      let response = first;
+      for (let attempt = 0; ; attempt++) {
+        try {
+          for await (const chunk of response.stream) {
+            received += (chunk as Buffer).length;
+            yield chunk as Buffer;
+          }
+          if (received >= descriptor.size) return;
+          throw new Error("unexpected EOF");
+        } catch (error) {
+          if (signal.aborted || attempt >= 5) throw error;
+          response = await open(received);
+          if (received > 0 && response.status !== 206) throw error;
+        }
+      }
+    })();
+  }
+
+  async #openBlob(reference: Reference, descriptor: Descriptor, offset: number, signal: AbortSignal): Promise<HttpResponse> {
+    const response = await this.#send(reference, "pull", {
+      method: "GET",
+      path: `blobs/${descriptor.digest}`,
+      headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
+      signal,
+    });
+    if (response.status === 200 || response.status === 206) return response;
+    const data = await response.bytes();
+    throw statusError(response, data, `failed to fetch ${reference.domain}/${reference.path}@${descriptor.digest}`);
+  }
+
+  async hasBlob(reference: Reference, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const response = await this.#send(reference, "push", { method: "HEAD", path: `blobs/${digest}`, headers: {}, signal });
+    await response.bytes();
+    return response.status === 200;
+  }
+
+  /** Uploads a blob unless it is there; with `mountFrom`, takes it over from another repository of the registry. */
+  async pushBlob(
+    reference: Reference,
+    descriptor: Descriptor,
+    file: string | Uint8Array,
+    mountFrom: string | undefined,
+    signal: AbortSignal,
+  ): Promise<"existing" | "mounted" | "pushed"> {
+    if (await this.hasBlob(reference, descriptor.digest, signal)) return "existing";
+    const query = mountFrom === undefined ? "" : `?mount=${descriptor.digest}&from=${encodeURIComponent(mountFrom)}`;
+    const start = await this.#send(reference, "push", { method: "POST", path: `blobs/uploads/${query}`, headers: { "content-length": "0" }, signal });
+    const startBody = await start.bytes();
+    if (start.status === 201) return "mounted";
+    const location = start.headers.location;
+    if (start.status !== 202 || location === undefined) throw statusError(start, startBody, `failed to push ${formatReference(reference)}`);
+    const url = new URL(location, this.#base(reference));
+    url.searchParams.set("digest", descriptor.digest);
+    const response = await this.#send(reference, "push", {
+      method: "PUT",
+      url,
+      headers: { "content-type": "application/octet-stream", "content-length": String(descriptor.size) },
+      body: typeof file === "string" ? () => createReadStream(file, { highWaterMark: 1 << 20 }) : file,
+      signal,
+    });
+    const data = await response.bytes();
+    if (response.status !== 201) throw statusError(response, data, `failed to push ${formatReference(reference)}`);
+    return "pushed";
+  }
+
+  async pushManifest(reference: Reference, mediaType: string, data: Uint8Array, signal: AbortSignal): Promise<Digest> {
+    const digest = digestOf(data);
+    const response = await this.#send(reference, "push", {
+      method: "PUT",
+      path: `manifests/${reference.tag ?? digest}`,
+      headers: { "content-type": mediaType, "content-length": String(data.length) },
+      body: data,
+      signal,
+    });
+    const body = await response.bytes();
+    if (response.status !== 201 && response.status !== 200) {
+      throw statusError(response, body, `failed to push ${formatReference(reference)}`);
+    }
+    const answered = response.headers["docker-content-digest"];
+    return typeof answered === "string" ? parseDigest(answered) : digest;
+  }
+
+  #base(reference: Reference): URL {
+    const host = reference.domain === "docker.io" ? "registry-1.docker.io" : reference.domain;
+    return new URL(`${isLoopback(host) ? "http" : "https"}://${host}/v2/${reference.path}/`);
+  }
+
+  async #send(
+    reference: Reference,
+    access: "pull" | "push",
+    options: { method: string; headers: Record<string, string>; signal: AbortSignal; body?: HttpRequest["body"] } & (
+      | { path: string; url?: undefined }
+      | { url: URL; path?: undefined }
+    ),
+  ): Promise<HttpResponse> {
+    let url = options.url ?? new URL(options.path, this.#base(reference));
+    const scope = `repository:${reference.path}:${access === "push" ? "pull,push" : "pull"}`;
+    const origin = url.host;
+    for (let attempt = 0, redirects = 0; ; ) {
+      const token = url.host === origin ? await this.#tokens.get(`${reference.domain} ${scope}`) : undefined;
+      const { method, signal } = options;
+      const response = await exchange({
+        method,
+        url,
+        headers: { ...options.headers, "user-agent": "bluekiln", ...(token !== undefined && { authorization: token }) },
+        ...(options.body && { body: options.body }),
+        signal,
+      });
+      if ([301, 302, 303, 307, 308].includes(response.status) && response.headers.location !== undefined && redirects++ < 10) {
+        await response.bytes();
+        url = new URL(response.headers.location, url);
+        continue;
+      }
+      if (response.status !== 401 || attempt++ > 0) return response;
+      const challenge = response.headers["www-authenticate"];
+      await response.bytes();
+      const authorization = this.#authorize(reference, scope, challenge ?? "", signal);
+      this.#tokens.set(`${reference.domain} ${scope}`, authorization);
+      await authorization;
+    }
+  }
+
+  async #authorize(reference: Reference, scope: string, challenge: string, signal: AbortSignal): Promise<string | undefined> {
+    const credentials = await this.#credentials.credentials(reference.domain);
+    const basic =
+      credentials && credentials.username !== ""
+        ? `Basic ${Buffer.from(`${credentials.username}:${credentials.password.reveal()}`).toString("base64")}`
+        : undefined;
+    if (/^basic/i.test(challenge)) {
+      if (basic === undefined) throw new BuildError("REGISTRY_UNAUTHORIZED", `${reference.domain}: no basic auth credentials`);
+      return basic;
+    }
+    const parameters = new Map([...challenge.matchAll(/(\w+)="([^"]*)"/g)].map((match) => [match[1]!, match[2]!]));
+    const realm = parameters.get("realm");
+    if (!/^bearer/i.test(challenge) || realm === undefined) {
+      throw new BuildError("REGISTRY_UNAUTHORIZED", `${reference.domain}: unsupported authentication challenge "${challenge}"`);
+    }
+    const url = new URL(realm);
+    const service = parameters.get("service") ?? "";
+    const token = credentials?.identityToken;
+    const fields = { service, scope, client_id: "bluekiln" };
+    const response = token
+      ? await exchange({
+          method: "POST",
+          url,
+          headers: { "content-type": "application/x-www-form-urlencoded" },
+          body: Buffer.from(new URLSearchParams({ ...fields, grant_type: "refresh_token", refresh_token: token.reveal() }).toString()),
+          signal,
+        })
+      : await exchange({
+          method: "GET",
+          url: withQuery(url, { service, scope }),
+          headers: basic === undefined ? {} : { authorization: basic },
+          signal,
+        });
+    const data = await response.bytes();
+    if (response.status !== 200) {
+      throw new BuildError(
+        "REGISTRY_UNAUTHORIZED",
+        `failed to authorize: failed to fetch ${basic === undefined && !token ? "anonymous" : "oauth"} token: unexpected status from ${url.origin}${url.pathname}: ${response.status}`,
+      );
+    }
+    const answer = JSON.parse(data.toString()) as { token?: string; access_token?: string };
+    return `Bearer ${answer.token ?? answer.access_token ?? ""}`;
+  }
+}
+
+function withQuery(url: URL, fields: Readonly<Record<string, string>>): URL {
+  const result = new URL(url);
+  for (const [key, value] of Object.entries(fields)) if (value !== "") result.searchParams.set(key, value);
+  return result;
+}
+
+export function isLoopback(host: string): boolean {
+  const name = host.replace(/:\d+$/, "");
+  return name === "localhost" || /^127\./.test(name) || name === "[::1]";
+}
+
+function contentType(response: HttpResponse): string {
+  return (response.headers["content-type"] ?? "").split(";")[0]!.trim();
+}
+
+function statusError(response: HttpResponse, body: Buffer, what: string): BuildError {
+  let detail = "";
+  try {
+    const { errors } = JSON.parse(body.toString()) as { errors?: { code?: string; message?: string }[] };
+    detail = (errors ?? []).map(({ code, message }) => `: ${code ?? ""}: ${message ?? ""}`).join("");
+  } catch (error) {
+    void messageOf(error);
+  }
+  const code = response.status === 401 || response.status === 403 ? "REGISTRY_UNAUTHORIZED" : "REGISTRY_FAILED";
+  const denied = response.status === 403 ? ": authorization failed" : "";
+  return new BuildError(code, `${what}: unexpected status: ${response.status}${denied}${detail}`);
+}

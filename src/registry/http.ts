@@ -1,0 +1,67 @@
+// HTTP requests to registries: kept connections, bodies as streams, redirects for blobs. Plain http for loopback
+// registries, as BuildKit and Docker have it.
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { Readable } from "node:stream";
+import { BuildError, codeOf, messageOf } from "../lib/index.js";
+
+const agents = {
+  "http:": new HttpAgent({ keepAlive: true, maxSockets: 32 }),
+  "https:": new HttpsAgent({ keepAlive: true, maxSockets: 32 }),
+};
+
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | (() => Readable);
+  readonly signal: AbortSignal;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers: IncomingMessage["headers"];
+  readonly stream: IncomingMessage;
+  /** reads the whole body */
+  bytes(): Promise<Buffer>;
+}
+
+/** One exchange; other statuses than 2xx are not errors here. @throws BuildError REGISTRY_UNREACHABLE */
+export function exchange({ method, url, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
+  return new Promise((resolve, reject) => {
+    const send = url.protocol === "https:" ? httpsRequest : httpRequest;
+    const agent = url.protocol === "https:" ? agents["https:"] : agents["http:"];
+    const request = send(url, { method, headers, agent, signal });
+    request.once("response", (stream) => {
+      resolve({
+        status: stream.statusCode ?? 0,
+        headers: stream.headers,
+        stream,
+        bytes: async () => {
+          const chunks: Buffer[] = [];
+          for await (const chunk of stream) chunks.push(chunk as Buffer);
+          return Buffer.concat(chunks);
+        },
+      });
+    });
+    request.once("error", (cause) => {
+      if (signal.aborted) reject(signal.reason as Error);
+      else reject(new BuildError("REGISTRY_UNREACHABLE", `failed to do request: ${goMethod(method)} "${url.href}": ${reason(cause)}`, { cause }));
+    });
+    if (body instanceof Uint8Array) request.end(body);
+    else if (body) body().once("error", (error) => request.destroy(error)).pipe(request);
+    else request.end();
+  });
+}
+
+function goMethod(method: string): string {
+  return method[0] + method.slice(1).toLowerCase();
+}
+
+function reason(cause: Error): string {
+  const address = cause as NodeJS.ErrnoException & { address?: string; port?: number };
+  const code = codeOf(cause);
+  if (code === "ECONNREFUSED") return `dial tcp ${address.address ?? ""}:${address.port ?? ""}: connect: connection refused`;
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return `dial tcp: lookup ${(cause as { hostname?: string }).hostname ?? ""}: no such host`;
+  return messageOf(cause);
+}

@@ -1,0 +1,282 @@
+// All layers of a state folder. Folders are immutable once they stand under their id; a folder is made elsewhere and
+// renamed, so that a killed process never leaves half of one.
+import { existsSync, mkdirSync } from "node:fs";
+import { rename, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { BuildError, codeOf, digestOf, type Digest } from "../lib/index.js";
+import type { BlobProvider, BlobStore, Database, StateDir, Table } from "../content/index.js";
+import type { Worker } from "../worker/index.js";
+import type { LayerDescriptor, LayerRecord, RemoteLayer } from "./types.js";
+
+/** A result: the layer on top and all below it. */
+export class Ref {
+  readonly id: number;
+  readonly parent: Ref | undefined;
+  readonly createdAt: number;
+  readonly description: string;
+  blob: LayerDescriptor | undefined;
+  /** where the blob can be had */
+  provider: BlobProvider | undefined;
+
+  constructor(id: number, parent: Ref | undefined, record: LayerRecord) {
+    this.id = id;
+    this.parent = parent;
+    this.createdAt = record.createdAt;
+    this.description = record.description;
+    this.blob = record.blob;
+  }
+
+  /** lowest first */
+  get chain(): Ref[] {
+    const chain: Ref[] = [];
+    for (let ref: Ref | undefined = this; ref; ref = ref.parent) chain.unshift(ref); // eslint-disable-line @typescript-eslint/no-this-alias
+    return chain;
+  }
+}
+
+export interface RefStoreOptions {
+  readonly state: StateDir;
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly worker: Worker;
+}
+
+export class RefStore {
+  readonly #state: StateDir;
+  readonly #database: Database;
+  readonly #blobs: BlobStore;
+  readonly #worker: Worker;
+  readonly #layers: Table<LayerRecord>;
+  /** chain id -> layer id */
+  readonly #chains: Table<number>;
+  readonly #counters: Table<number>;
+  readonly #refs = new Map<number, Ref>();
+  readonly #unpacking = new Map<number, Promise<void>>();
+  readonly #packing = new Map<number, Promise<LayerDescriptor>>();
+  #active = 0;
+
+  constructor({ state, database, blobs, worker }: RefStoreOptions) {
+    this.#state = state;
+    this.#database = database;
+    this.#blobs = blobs;
+    this.#worker = worker;
+    this.#layers = database.table("layers");
+    this.#chains = database.table("chains");
+    this.#counters = database.table("counters");
+    mkdirSync(join(state.root, "s"), { recursive: true });
+  }
+
+  /** The result with this id, if it is known. */
+  get(id: number): Ref | undefined {
+    const known = this.#refs.get(id);
+    if (known) return known;
+    const record = this.#layers.get(String(id));
+    if (!record) return undefined;
+    const parent = record.parent === undefined ? undefined : this.get(record.parent);
+    if (record.parent !== undefined && !parent) return undefined;
+    const ref = new Ref(id, parent, record);
+    this.#refs.set(id, ref);
+    return ref;
+  }
+
+  /** Whether every layer's content can be had: from disk, or from where it came from in this process. */
+  isAvailable(ref: Ref): boolean {
+    return ref.chain.every(
+      (layer) => this.hasFolder(layer) || (layer.blob !== undefined && (this.#blobs.has(layer.blob.digest) || layer.provider !== undefined)),
+    );
+  }
+
+  hasFolder(ref: Ref): boolean {
+    return existsSync(join(this.#state.root, layerPath(ref.id)));
+  }
+
+  /** Paths of the unpacked layers, lowest first, relative to the state folder. Unpacks what is missing. */
+  async folders(ref: Ref | undefined, signal: AbortSignal): Promise<string[]> {
+    if (!ref) return [];
+    await this.unpack(ref, signal);
+    return ref.chain.map((layer) => layerPath(layer.id));
+  }
+
+  /** Two folders for changes on top of a result, relative to the state folder; see `commit`. */
+  newFolders(): { upper: string; work: string } {
+    const base = `${this.#state.own.slice(this.#state.root.length + 1)}/a${++this.#active}`;
+    mkdirSync(join(this.#state.root, base, "fs"), { recursive: true });
+    return { upper: `${base}/fs`, work: `${base}/work` };
+  }
+
+  /** Makes the changes in `upper` a layer on top of `parent`. */
+  async commit(upper: string, parent: Ref | undefined, description: string): Promise<Ref> {
+    const ref = this.#create(parent, undefined, description, Date.now());
+    await rename(join(this.#state.root, upper), join(this.#state.root, layerPath(ref.id)));
+    await this.discard(upper);
+    return ref;
+  }
+
+  /** Forgets changes that did not become a layer. */
+  async discard(upper: string): Promise<void> {
+    await rm(join(this.#state.root, upper, ".."), { recursive: true, force: true });
+  }
+
+  /** The changes of one layer on top of another result: same blob, same folder. */
+  async stack(layer: Ref, parent: Ref, signal: AbortSignal): Promise<Ref> {
+    await this.unpack(layer, signal);
+    const blob = await this.pack(layer, signal);
+    const ref = this.#create(parent, blob, layer.description, layer.createdAt);
+    ref.provider = layer.provider;
+    await symlink(String(layer.id), join(this.#state.root, layerPath(ref.id)));
+    return ref;
+  }
+
+  /** A result made of blobs; nothing is fetched. Equal chains are one result. */
+  fromRemote(layers: readonly RemoteLayer[], description: string): Ref | undefined {
+    let ref: Ref | undefined;
+    let chainId: Digest | undefined;
+    for (const { descriptor, provider, createdAt } of layers) {
+      chainId = chainId === undefined ? descriptor.diffId : digestOf(`${chainId} ${descriptor.diffId}`);
+      const parent = ref;
+      const key = chainId;
+      ref = this.#database.transaction(() => {
+        const known = this.#chains.get(key);
+        const existing = known === undefined ? undefined : this.get(known);
+        if (existing) return existing;
+        const made = this.#create(parent, descriptor, description, createdAt ?? Date.now());
+        void this.#chains.put(key, made.id);
+        return made;
+      });
+      ref.blob ??= descriptor;
+      if (ref.blob.digest === descriptor.digest) ref.provider = provider;
+      else if (!this.hasFolder(ref) && !this.#blobs.has(ref.blob.digest)) {
+        ref.blob = descriptor;
+        ref.provider = provider;
+      }
+    }
+    return ref;
+  }
+
+  /** Makes sure that every layer of `ref` has its folder: blobs are fetched side by side, unpacked in order. */
+  async unpack(ref: Ref, signal: AbortSignal): Promise<void> {
+    const missing = ref.chain.filter((layer) => !this.hasFolder(layer));
+    for (const layer of missing) this.#fetch(layer, signal).catch(() => undefined);
+    for (const layer of missing) {
+      let running = this.#unpacking.get(layer.id);
+      if (!running) {
+        running = this.#unpackOne(layer, signal).finally(() => this.#unpacking.delete(layer.id));
+        this.#unpacking.set(layer.id, running);
+      }
+      await running;
+    }
+  }
+
+  async #unpackOne(ref: Ref, signal: AbortSignal): Promise<void> {
+    if (this.hasFolder(ref)) return;
+    const file = await this.#fetch(ref, signal);
+    const { upper } = this.newFolders();
+    try {
+      await this.#worker.perform(
+        "apply",
+        {
+          file,
+          mediaType: ref.blob!.mediaType,
+          target: upper,
+          layers: ref.parent ? ref.parent.chain.map((layer) => layerPath(layer.id)) : [],
+          diffId: ref.blob!.diffId,
+        },
+        signal,
+      );
+      await rename(join(this.#state.root, upper), join(this.#state.root, layerPath(ref.id)));
+    } catch (error) {
+      // another process was faster
+      if (codeOf(error) !== "ENOTEMPTY" && codeOf(error) !== "EEXIST") throw error;
+    } finally {
+      await this.discard(upper);
+    }
+  }
+
+  /** The blob of one layer on disk. */
+  async #fetch(ref: Ref, signal: AbortSignal): Promise<string> {
+    const { blob, provider } = ref;
+    if (!blob) throw new BuildError("LAYER_LOST", `layer ${ref.id} (${ref.description}) has neither folder nor blob`);
+    if (this.#blobs.has(blob.digest)) return this.#blobs.path(blob.digest);
+    if (!provider) throw new BuildError("LAYER_LOST", `blob ${blob.digest} is not here, and nothing says where it can be had`);
+    return this.#blobs.fetch(blob, provider, signal);
+  }
+
+  /** The descriptors of all layers, lowest first; layers that were never packed are packed now. */
+  async descriptors(ref: Ref | undefined, signal: AbortSignal): Promise<LayerDescriptor[]> {
+    if (!ref) return [];
+    return Promise.all(ref.chain.map((layer) => this.pack(layer, signal)));
+  }
+
+  /** The descriptor of one layer. */
+  async pack(ref: Ref, signal: AbortSignal): Promise<LayerDescriptor> {
+    if (ref.blob) return ref.blob;
+    let running = this.#packing.get(ref.id);
+    if (!running) {
+      running = this.#packOne(ref, signal).finally(() => this.#packing.delete(ref.id));
+      this.#packing.set(ref.id, running);
+    }
+    return running;
+  }
+
+  async #packOne(ref: Ref, signal: AbortSignal): Promise<LayerDescriptor> {
+    const file = this.#blobs.temporaryFile();
+    const made = await this.#worker.perform("diff", this.#diffTask(ref, file, undefined), signal);
+    await this.#blobs.adopt(file, made.digest);
+    const mediaType = "application/vnd.oci.image.layer.v1.tar+gzip";
+    ref.blob = { mediaType, digest: made.digest, size: made.size, diffId: made.diffId };
+    this.#save(ref);
+    return ref.blob;
+  }
+
+  /** The layer with no time later than `clampTime` (seconds); not kept as the layer's blob. */
+  async packClamped(ref: Ref, clampTime: number, signal: AbortSignal): Promise<LayerDescriptor> {
+    await this.unpack(ref, signal);
+    const file = this.#blobs.temporaryFile();
+    const made = await this.#worker.perform("diff", this.#diffTask(ref, file, clampTime), signal);
+    await this.#blobs.adopt(file, made.digest);
+    return { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: made.digest, size: made.size, diffId: made.diffId };
+  }
+
+  #diffTask(ref: Ref, file: string, clampTime: number | undefined) {
+    return {
+      layer: layerPath(ref.id),
+      layers: ref.parent ? ref.parent.chain.map((layer) => layerPath(layer.id)) : [],
+      file,
+      compression: "gzip" as const,
+      clampTime,
+    };
+  }
+
+  /** A file with the blob of a packed layer. */
+  async blobFile(descriptor: LayerDescriptor, ref: Ref | undefined, signal: AbortSignal): Promise<string> {
+    if (this.#blobs.has(descriptor.digest) || !ref) return this.#blobs.path(descriptor.digest);
+    return this.#fetch(ref, signal);
+  }
+
+  hasBlob(descriptor: LayerDescriptor): boolean {
+    return this.#blobs.has(descriptor.digest);
+  }
+
+  #create(parent: Ref | undefined, blob: LayerDescriptor | undefined, description: string, createdAt: number): Ref {
+    const record: LayerRecord = { parent: parent?.id, blob, createdAt, description };
+    const id = this.#database.transaction(() => {
+      const next = (this.#counters.get("layer") ?? 0) + 1;
+      void this.#counters.put("layer", next);
+      void this.#layers.put(String(next), record);
+      return next;
+    });
+    const ref = new Ref(id, parent, record);
+    this.#refs.set(id, ref);
+    return ref;
+  }
+
+  #save(ref: Ref): void {
+    const { createdAt, description } = ref;
+    void this.#layers.put(String(ref.id), { parent: ref.parent?.id, blob: ref.blob, createdAt, description });
+  }
+}
+
+/** Short, because the options of an overlay mount name every layer. */
+function layerPath(id: number): string {
+  return `s/${id}`;
+}

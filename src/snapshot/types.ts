@@ -1,0 +1,24 @@
+// Results: chains of layers. A layer has a folder (its changes unpacked), a blob (its changes packed), or both; a layer
+// with neither yet is lazy and knows where its blob can be had.
+import type { BlobProvider, Descriptor } from "../content/index.js";
+import type { Digest } from "../lib/index.js";
+
+/** A blob with what it unpacks to. */
+export interface LayerDescriptor extends Descriptor {
+  readonly diffId: Digest;
+}
+
+/** What the database keeps of a layer; the key is its id. */
+export interface LayerRecord {
+  readonly parent: number | undefined;
+  readonly blob: LayerDescriptor | undefined;
+  /** milliseconds since 1970 */
+  readonly createdAt: number;
+  readonly description: string;
+}
+
+export interface RemoteLayer {
+  readonly descriptor: LayerDescriptor;
+  readonly provider: BlobProvider;
+  readonly createdAt?: number;
+}

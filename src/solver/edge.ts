@@ -1,0 +1,208 @@
+// One edge while it is solved. Its questions are memoised promises, asked in this order:
+//   keys    what it is known by, from the definition alone: nothing is solved
+//   lookup  whether a store has it; inputs are solved only where their content is the key that is left
+//   result  the stored result, or the op run on the solved inputs
+import { messageOf } from "../lib/index.js";
+import { KeyNode, recordDigest, type KeyLink } from "./key-node.js";
+import type { CacheMap, CacheStore, Lookup, MissReason, RecordId, Vertex } from "./types.js";
+import type { Solver } from "./solver.js";
+
+export interface Match<R> {
+  readonly store: CacheStore<R>;
+  readonly ids: readonly RecordId[];
+}
+
+export class EdgeState<R> {
+  readonly vertex: Vertex<R>;
+  readonly index: number;
+  readonly inputs: readonly EdgeState<R>[];
+  readonly #solver: Solver<R>;
+  #maps: Promise<readonly CacheMap<R>[]> | undefined;
+  #keys: Promise<readonly KeyNode[]> | undefined;
+  #match: Promise<Match<R> | undefined> | undefined;
+  #result: Promise<R> | undefined;
+  readonly #contentKeys: (Promise<KeyNode> | undefined)[] = [];
+  /** the settled content keys */
+  readonly #knownContent: (KeyNode | undefined)[] = [];
+  #missReason: MissReason = { kind: "unknown-step" };
+  /** same edge under another vertex that ran first */
+  #twin: EdgeState<R> | undefined;
+
+  constructor(solver: Solver<R>, vertex: Vertex<R>, index: number, inputs: readonly EdgeState<R>[]) {
+    this.#solver = solver;
+    this.vertex = vertex;
+    this.index = index;
+    this.inputs = inputs;
+  }
+
+  get twin(): EdgeState<R> {
+    return this.#twin ? this.#twin.twin : this;
+  }
+
+  maps(): Promise<readonly CacheMap<R>[]> {
+    this.#maps ??= this.#solver.withVertex(this.vertex, () => this.vertex.op.cacheMaps(this.#solver.signal));
+    return this.#maps;
+  }
+
+  /** The edge's keys as they follow from the definition. */
+  keys(): Promise<readonly KeyNode[]> {
+    this.#keys ??= this.#makeKeys();
+    return this.#keys;
+  }
+
+  async #makeKeys(): Promise<readonly KeyNode[]> {
+    const [maps, ...inputKeys] = await Promise.all([this.maps(), ...this.inputs.map((input) => input.keys())]);
+    return maps.map((map) => {
+      const links = inputKeys.map((keys, i): KeyLink[] =>
+        keys.map((parent) => ({ parent, selector: map.inputs[i]?.selector })),
+      );
+      return new KeyNode(recordDigest(map.digest, this.index), links, map.digest.startsWith("random:"));
+    });
+  }
+
+  /** Where the edge is found. */
+  match(): Promise<Match<R> | undefined> {
+    this.#match ??= this.#findMatch();
+    return this.#match;
+  }
+
+  async #findMatch(): Promise<Match<R> | undefined> {
+    const [maps, keys] = await Promise.all([this.maps(), this.keys()]);
+    await Promise.all(this.inputs.map((input) => input.match()));
+    if (this.vertex.ignoreCache) {
+      this.#missReason = { kind: "no-cache" };
+      return undefined;
+    }
+    const { local } = this.#solver;
+    const here = this.#probe(keys, [local]);
+    if (here) return here;
+    const stores = await this.#solver.stores();
+    const first = this.#probe(keys, stores);
+    if (first || this.inputs.length === 0) return first;
+    const wanted = this.#wantedContent(keys, maps[0]!, stores);
+    if (wanted.size === 0) return undefined;
+    await Promise.all([...wanted].map((i) => this.#contentKey(i)));
+    this.#linkContentKeys(keys);
+    return this.#probe(keys, stores);
+  }
+
+  /** The first store, in order, that has a result under one of the keys. */
+  #probe(keys: readonly KeyNode[], stores: readonly CacheStore<R>[]): Match<R> | undefined {
+    for (const store of stores) {
+      const ids = new Set(keys.flatMap((key) => [...key.idsIn(store)]));
+      const withResult = [...ids].filter((id) => store.results(id).length > 0);
+      if (withResult.length > 0) return { store, ids: withResult };
+    }
+    return undefined;
+  }
+
+  /** The inputs whose content keys could still make a match: they alone stand in the way of some store. */
+  #wantedContent(keys: readonly KeyNode[], map: CacheMap<R>, stores: readonly CacheStore<R>[]): Set<number> {
+    const wanted = new Set<number>();
+    let closest: number[] | undefined;
+    for (const key of keys) {
+      for (const store of stores) {
+        const absent = key.inputs.flatMap((_, i) => (key.candidates(store, i).size === 0 ? [i] : []));
+        if (absent.every((i) => map.inputs[i]?.contentDigest)) for (const i of absent) wanted.add(i);
+        if (absent.length > 0 && (!closest || absent.length < closest.length)) closest = absent;
+      }
+    }
+    if (closest) this.#missReason = { kind: "input-changed", input: closest[0]! };
+    return wanted;
+  }
+
+  /** The key made of what the step reads of input `i`; solves the input. */
+  #contentKey(i: number): Promise<KeyNode> {
+    this.#contentKeys[i] ??= (async () => {
+      const map = (await this.maps())[0]!;
+      const result = await this.inputs[i]!.result();
+      const digest = await this.#solver.withVertex(this.vertex, () =>
+        this.#solver.contentDigest(map.inputs[i]!.contentDigest!, result),
+      );
+      const node = this.#solver.rootKey(recordDigest(digest, -1));
+      this.#knownContent[i] = node;
+      return node;
+    })();
+    return this.#contentKeys[i];
+  }
+
+  result(): Promise<R> {
+    this.#result ??= this.#makeResult();
+    return this.#result;
+  }
+
+  async #makeResult(): Promise<R> {
+    const solver = this.#solver;
+    const match = await this.match();
+    const loaded = match && (await this.#load(match));
+    if (loaded) return loaded.value;
+    if (this.inputs.length > 0) {
+      const maps = await this.maps();
+      await Promise.all(this.inputs.map((input) => input.result()));
+      await Promise.all(this.inputs.map((_, i) => (maps[0]!.inputs[i]?.contentDigest ? this.#contentKey(i) : undefined)));
+      this.#linkContentKeys(await this.keys());
+      if (!this.vertex.ignoreCache && this.#knownContent.some((node) => node)) {
+        const again = this.#probe(await this.keys(), await solver.stores());
+        const second = again && again !== match && (await this.#load(again));
+        if (second) return second.value;
+      }
+    }
+    const keys = await this.keys();
+    const twin = solver.claim(this, keys);
+    if (twin !== this) {
+      this.#twin = twin;
+      const value = await twin.result();
+      solver.completed(this.vertex, { kind: "hit", source: "this build" });
+      for (const key of keys) key.result = { value, createdAt: Date.now() };
+      return value;
+    }
+    const inputs = await Promise.all(this.inputs.map((input) => input.result()));
+    const outputs = await solver.run(this.vertex, inputs, { kind: "miss", reason: this.#missReason });
+    const value = outputs[this.index] as R;
+    for (const key of keys) {
+      key.result = { value, createdAt: Date.now() };
+      solver.save(key, value);
+    }
+    return value;
+  }
+
+  async #load(match: Match<R>): Promise<{ value: R } | undefined> {
+    const solver = this.#solver;
+    const { store, ids } = match;
+    for (const id of ids) {
+      for (const stored of store.results(id)) {
+        try {
+          const value = await stored.load(solver.signal);
+          if (value === undefined) continue;
+          const keys = await this.keys();
+          this.#linkContentKeys(keys);
+          for (const key of keys) {
+            key.result = { value, createdAt: stored.createdAt };
+            solver.adopt(key, store, ids);
+            solver.save(key, value);
+          }
+          solver.completed(this.vertex, { kind: "hit", source: store.name });
+          return { value };
+        } catch (error) {
+          if (solver.signal.aborted) throw error;
+          this.#missReason = { kind: "result-gone", source: store.name, message: messageOf(error) };
+          solver.warn(`cached result of ${this.vertex.name} from ${store.name} cannot be used: ${messageOf(error)}`);
+        }
+      }
+    }
+    return undefined;
+  }
+
+  #linkContentKeys(keys: readonly KeyNode[]): void {
+    this.#knownContent.forEach((node, i) => {
+      if (node) for (const key of keys) key.addLink(i, { parent: node, selector: undefined });
+    });
+  }
+
+  /** For progress: a step that was found but never had to be loaded. */
+  async matchedLookup(): Promise<Lookup | undefined> {
+    const match = await this.match().catch(() => undefined);
+    return match && { kind: "hit", source: match.store.name };
+  }
+}
+

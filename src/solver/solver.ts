@@ -1,0 +1,240 @@
+// Solves edges of a graph: each vertex once, from the cache where a store has it. What is the same under different
+// names is found while it runs and solved once.
+import type { Digest } from "../lib/index.js";
+import { EdgeState } from "./edge.js";
+import { KeyNode } from "./key-node.js";
+import type { CacheMapInput, CacheStore, Edge, Lookup, RecordId, SolverEvents, StoredRecord, Vertex, WritableCacheStore } from "./types.js";
+
+export interface SolverOptions<R> {
+  readonly vertices: ReadonlyMap<Digest, Vertex<R>>;
+  readonly local: WritableCacheStore<R>;
+  /** asked after the local store, in order; a store that cannot be read is not in the list */
+  readonly imports: Promise<readonly CacheStore<R>[]>;
+  readonly events: SolverEvents;
+  readonly signal: AbortSignal;
+  readonly warn: (message: string) => void;
+}
+
+export class Solver<R> {
+  readonly signal: AbortSignal;
+  readonly #options: SolverOptions<R>;
+  readonly #edges = new Map<string, EdgeState<R>>();
+  readonly #rootKeys = new Map<Digest, KeyNode>();
+  /** keys of edges that run or ran in this build */
+  readonly #claims = new Map<Digest, { key: KeyNode; edge: EdgeState<R> }[]>();
+  readonly #runs = new Map<Digest, Promise<readonly R[]>>();
+  readonly #started = new Set<Digest>();
+  readonly #completed = new Set<Digest>();
+  readonly #adopted = new Map<CacheStore<R>, Map<RecordId, KeyNode>>();
+  #stores: Promise<readonly CacheStore<R>[]> | undefined;
+
+  constructor(options: SolverOptions<R>) {
+    this.#options = options;
+    this.signal = options.signal;
+  }
+
+  /** @throws what the op that failed threw */
+  async solve(edge: Edge): Promise<R> {
+    const state = this.#edge(edge);
+    const value = await state.result();
+    await this.#reportUnused();
+    return value;
+  }
+
+  /** The keys of a solved edge, for cache export. */
+  async keysOf(edge: Edge): Promise<readonly KeyNode[]> {
+    const state = this.#edge(edge);
+    await state.result();
+    return state.keys();
+  }
+
+  #edge({ vertex: digest, index }: Edge): EdgeState<R> {
+    // Not recursive: a graph may be thousands of steps deep.
+    const stack: Edge[] = [{ vertex: digest, index }];
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1]!;
+      const name = `${top.vertex}@${top.index}`;
+      const vertex = this.#options.vertices.get(top.vertex)!;
+      const missing = vertex.inputs.find((input) => !this.#edges.has(`${input.vertex}@${input.index}`));
+      if (this.#edges.has(name)) stack.pop();
+      else if (missing) stack.push(missing);
+      else {
+        const inputs = vertex.inputs.map((input) => this.#edges.get(`${input.vertex}@${input.index}`)!);
+        this.#edges.set(name, new EdgeState(this, vertex, top.index, inputs));
+        stack.pop();
+      }
+    }
+    return this.#edges.get(`${digest}@${index}`)!;
+  }
+
+  get local(): CacheStore<R> {
+    return this.#options.local;
+  }
+
+  /** The local store first; it answers at once, so a build that it has completely never waits for the others. */
+  stores(): Promise<readonly CacheStore<R>[]> {
+    this.#stores ??= this.#options.imports.then((imports) => [this.#options.local, ...imports]);
+    return this.#stores;
+  }
+
+  /** Runs `task` on behalf of a vertex: it is shown as started, and as failed if the task fails. */
+  async withVertex<T>(vertex: Vertex<R>, task: () => Promise<T>): Promise<T> {
+    if (vertex.isSource) this.#start(vertex);
+    try {
+      return await task();
+    } catch (error) {
+      this.#start(vertex);
+      this.#complete(vertex, undefined, error as Error);
+      throw error;
+    }
+  }
+
+  contentDigest(compute: NonNullable<CacheMapInput<R>["contentDigest"]>, result: R): Promise<Digest> {
+    return compute(result, this.signal);
+  }
+
+  /** The key of something that has no inputs, one object for each. */
+  rootKey(digest: Digest): KeyNode {
+    let node = this.#rootKeys.get(digest);
+    if (!node) this.#rootKeys.set(digest, (node = new KeyNode(digest, [], false)));
+    return node;
+  }
+
+  /** The edge that is to run for these keys: `edge` itself, or one with a key in common that came first. */
+  claim(edge: EdgeState<R>, keys: readonly KeyNode[]): EdgeState<R> {
+    for (const key of keys) {
+      if (key.isRandom) continue;
+      for (const other of this.#claims.get(key.digest) ?? []) {
+        if (other.edge !== edge && sameKey(key, other.key)) {
+          key.inputs.forEach((links, i) => links.forEach((link) => other.key.addLink(i, link)));
+          return other.edge;
+        }
+      }
+    }
+    for (const key of keys) {
+      if (!key.isRandom) this.#claims.set(key.digest, [...(this.#claims.get(key.digest) ?? []), { key, edge }]);
+    }
+    return edge;
+  }
+
+  run(vertex: Vertex<R>, inputs: readonly R[], lookup: Lookup): Promise<readonly R[]> {
+    let running = this.#runs.get(vertex.digest);
+    if (!running) {
+      this.#start(vertex);
+      running = vertex.op.run(inputs, this.signal).then(
+        (outputs) => {
+          this.#complete(vertex, lookup, undefined);
+          return outputs;
+        },
+        (error: unknown) => {
+          this.#complete(vertex, undefined, error as Error);
+          throw error;
+        },
+      );
+      this.#runs.set(vertex.digest, running);
+    }
+    return running;
+  }
+
+  completed(vertex: Vertex<R>, lookup: Lookup): void {
+    this.#start(vertex);
+    this.#complete(vertex, lookup, undefined);
+  }
+
+  warn(message: string): void {
+    this.#options.warn(message);
+  }
+
+  /** Adds what a store knows of a hit's alternatives, so that an export says no less than the import did. */
+  adopt(key: KeyNode, store: CacheStore<R>, ids: readonly RecordId[]): void {
+    if (key.isRandom) return;
+    for (const id of ids) {
+      const record = store.record(id);
+      record?.inputs.forEach((links, i) => {
+        for (const { parent, selector } of links) {
+          const node = this.#nodeOf(store, parent);
+          if (node && key.inputs[i]) key.addLink(i, { parent: node, selector });
+        }
+      });
+    }
+  }
+
+  #nodeOf(store: CacheStore<R>, id: RecordId): KeyNode | undefined {
+    const known = this.#adopted.get(store) ?? new Map<RecordId, KeyNode>();
+    this.#adopted.set(store, known);
+    const existing = known.get(id);
+    if (existing) return existing;
+    const record = store.record(id);
+    if (!record) return undefined;
+    const node =
+      record.inputs.length === 0
+        ? this.rootKey(record.digest)
+        : new KeyNode(record.digest, record.inputs.map(() => []), false);
+    known.set(id, node);
+    if (record.inputs.length > 0) node.remember(store, id);
+    this.adopt(node, store, [id]);
+    return node;
+  }
+
+  /** Records a key and its result in the local store. */
+  save(key: KeyNode, value: R): void {
+    const { local } = this.#options;
+    const saved = (node: KeyNode): RecordId[] => {
+      if (node.isRandom) return [];
+      const ids = node.idsIn(local);
+      if (ids.size > 0) return [...ids];
+      const record = this.#storable(node, saved);
+      if (!record) return [];
+      const id = local.save(record, undefined);
+      node.remember(local, id);
+      return [id];
+    };
+    if (key.isRandom || key.inputs.length === 0) return;
+    const record = this.#storable(key, saved);
+    if (!record) return;
+    key.remember(local, local.save(record, value));
+  }
+
+  #storable(node: KeyNode, saved: (node: KeyNode) => RecordId[]): StoredRecord | undefined {
+    const inputs = node.inputs.map((links) =>
+      links.flatMap(({ parent, selector }) => saved(parent).map((id) => ({ parent: id, selector }))),
+    );
+    return inputs.some((links) => links.length === 0) ? undefined : { digest: node.digest, inputs };
+  }
+
+  /** Steps that a cached one stands on were found too, though nothing needed them. */
+  async #reportUnused(): Promise<void> {
+    for (const state of this.#edges.values()) {
+      if (this.#completed.has(state.vertex.digest)) continue;
+      const lookup = await state.matchedLookup();
+      if (lookup || state.vertex.isSource) this.completed(state.vertex, lookup ?? { kind: "hit", source: "not needed" });
+    }
+  }
+
+  #start(vertex: Vertex<R>): void {
+    if (this.#started.has(vertex.digest)) return;
+    this.#started.add(vertex.digest);
+    this.#options.events.started(vertex.digest);
+  }
+
+  #complete(vertex: Vertex<R>, lookup: Lookup | undefined, error: Error | undefined): void {
+    if (this.#completed.has(vertex.digest)) return;
+    this.#completed.add(vertex.digest);
+    this.#options.events.completed(vertex.digest, lookup, error);
+  }
+}
+
+/** Both have, for every input, an alternative in common. */
+function sameKey(a: KeyNode, b: KeyNode): boolean {
+  if (a === b) return true;
+  if (a.digest !== b.digest || a.inputs.length !== b.inputs.length) return false;
+  return a.inputs.every((links, i) =>
+    links.some((link) => b.inputs[i]!.some((other) => link.selector === other.selector && sameParent(link.parent, other.parent))),
+  );
+}
+
+function sameParent(a: KeyNode, b: KeyNode): boolean {
+  if (a === b) return true;
+  if (a.isRandom || b.isRandom || a.digest !== b.digest) return false;
+  return a.inputs.length === 0 ? b.inputs.length === 0 : a.result !== undefined && a.result.value === b.result?.value;
+}

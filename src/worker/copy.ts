@@ -1,0 +1,225 @@
+// Copying trees as COPY does (the rules are those of BuildKit's fsutil): folders merge, files replace, links inside the
+// source stay links, hard links stay together, owner, mode and times come along unless the action sets them.
+import { chmodSync, copyFileSync, lchownSync, linkSync, mkdirSync, rmSync, symlinkSync, unlinkSync, type BigIntStats } from "node:fs";
+import { BuildError, globToRegExp, hasWildcards, PatternMatcher, type ParentMatches } from "../lib/index.js";
+import { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "../layer/index.js";
+import { deviceNumbers, fsPath, getXattr, listXattrs, makeNode, setTimes, setXattr, textOf, type BytePath } from "../linux/index.js";
+import { applySymbolicMode } from "./mode.js";
+
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface CopyOptions {
+  readonly sourceRoot: BytePath;
+  readonly targetRoot: BytePath;
+  readonly owner: Owner | undefined;
+  /** permission bits, or a symbolic mode */
+  readonly mode: number | string | undefined;
+  /** nanoseconds; for everything that is written */
+  readonly time: bigint | undefined;
+  readonly contentsOnly: boolean;
+  readonly followLinks: boolean;
+  readonly includePatterns: readonly string[];
+  readonly excludePatterns: readonly string[];
+}
+
+/** What a source with wildcards stands for, as paths inside the root; below a folder that matches nothing more does. */
+export function expandWildcards(root: BytePath, path: BytePath, followLinks: boolean): BytePath[] {
+  const parts = path.split("/").filter((part) => part !== "");
+  const at = parts.findIndex((part) => hasWildcards(textOf(part)));
+  if (at < 0) return [path];
+  const folder = resolveInRoot(root, parts.slice(0, at).join("/"), followLinks || at > 1);
+  const pattern = globToRegExp(textOf(parts.slice(at).join("/")));
+  const found: BytePath[] = [];
+  if (!pattern || !lstatMaybe(folder)?.isDirectory()) return found;
+  const visit = (current: BytePath, relative: BytePath): void => {
+    for (const name of listNames(current)) {
+      const child = join(current, name);
+      const inner = relative === "" ? name : `${relative}/${name}`;
+      if (pattern.test(textOf(inner))) found.push(child.slice(root.length));
+      else if (lstat(child).isDirectory()) visit(child, inner);
+    }
+  };
+  visit(folder, "");
+  return found;
+}
+
+/** Creates `path` and what is missing above it. @returns the folders made, outermost first */
+export function makeFolders(path: BytePath, mode: number, owner: Owner | undefined, time: bigint | undefined): BytePath[] {
+  const missing: BytePath[] = [];
+  for (let current = path; current !== "" && !lstatMaybe(current); current = current.slice(0, current.lastIndexOf("/"))) {
+    missing.unshift(current);
+  }
+  for (const folder of missing) {
+    mkdirSync(fsPath(folder), mode);
+    chmodSync(fsPath(folder), mode);
+    if (owner) lchownSync(fsPath(folder), owner.uid, owner.gid);
+  }
+  if (time !== undefined) for (const folder of missing.slice().reverse()) setTimes(folder, { atime: time, mtime: time });
+  return missing;
+}
+
+/** @throws BuildError COPY_FAILED, NOT_FOUND */
+export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions): void {
+  const { sourceRoot, targetRoot, owner, time } = options;
+  const folderMode = typeof options.mode === "number" ? options.mode : 0o755;
+  const made: BytePath[] = [];
+  const ensure = (path: BytePath): void => {
+    made.push(...makeFolders(path, folderMode, owner, time));
+  };
+  const lastSlash = dest.lastIndexOf("/");
+  const last = dest.slice(lastSlash + 1);
+  ensure(resolveInRoot(targetRoot, last !== "" && last !== "." ? dest.slice(0, lastSlash) : dest));
+  let target = resolveInRoot(targetRoot, dest);
+  const from = resolveInRoot(sourceRoot, source, options.followLinks);
+  const stat = lstatMaybe(from);
+  if (!stat) throw new BuildError("NOT_FOUND", `lstat ${textOf(source)}: no such file or directory`);
+  const existing = lstatMaybe(target);
+  const isFolder = stat.isDirectory();
+  if ((!options.contentsOnly && isFolder && existing) || (!isFolder && existing?.isDirectory())) {
+    target = join(target, source.replace(/\/+$/, "").split("/").pop() ?? "");
+  }
+  const parent = options.contentsOnly && isFolder && !existing ? target : target.slice(0, target.lastIndexOf("/"));
+  ensure(parent === "" ? "/" : parent);
+  new Copier(options).copy(from, "", target, false, [], undefined, undefined);
+  if (time !== undefined) for (const folder of made.reverse()) setTimes(folder, { atime: time, mtime: time });
+}
+
+interface PendingFolder {
+  readonly source: BytePath;
+  readonly target: BytePath;
+  done: boolean;
+}
+
+class Copier {
+  readonly #options: CopyOptions;
+  readonly #include: PatternMatcher;
+  readonly #exclude: PatternMatcher;
+  readonly #inodes = new Map<bigint, BytePath>();
+
+  constructor(options: CopyOptions) {
+    this.#options = options;
+    this.#include = new PatternMatcher(options.includePatterns);
+    this.#exclude = new PatternMatcher(options.excludePatterns);
+  }
+
+  /** @param relative path below the copied folder, which the patterns are about */
+  copy(
+    source: BytePath,
+    relative: BytePath,
+    target: BytePath,
+    overwriteMetadata: boolean,
+    parents: readonly PendingFolder[],
+    includeInfo: ParentMatches | undefined,
+    excludeInfo: ParentMatches | undefined,
+  ): void {
+    const top = relative === "";
+    const text = textOf(relative);
+    const i = top || this.#include.isEmpty ? { matched: true, info: undefined } : this.#include.match(text, includeInfo);
+    const e = top || this.#exclude.isEmpty ? { matched: false, info: undefined } : this.#exclude.match(text, excludeInfo);
+    const wanted = (top ? this.#include.isEmpty : i.matched) && !e.matched;
+    const stat = lstat(source);
+    if (!stat.isDirectory()) {
+      if (!wanted && !top) return;
+      for (const parent of parents) this.#makePending(parent, overwriteMetadata);
+      this.#copyFile(source, stat, target);
+      return;
+    }
+    if (wanted) for (const parent of parents) this.#makePending(parent, overwriteMetadata);
+    const pending: PendingFolder = { source, target, done: wanted };
+    const created = wanted && this.#makeFolder(target, stat, overwriteMetadata);
+    if (!(e.matched && !this.#exclude.hasExclusions)) {
+      const inner = [...parents, pending];
+      for (const name of listNames(source)) {
+        this.copy(join(source, name), top ? name : `${relative}/${name}`, join(target, name), true, inner, i.info, e.info);
+      }
+    }
+    if (!wanted) return;
+    if (created || overwriteMetadata) this.#attributes(source, stat, target);
+    else this.#times(stat, target);
+  }
+
+  #makePending(folder: PendingFolder, overwriteMetadata: boolean): void {
+    if (folder.done) return;
+    folder.done = true;
+    const stat = lstat(folder.source);
+    if (this.#makeFolder(folder.target, stat, overwriteMetadata)) this.#attributes(folder.source, stat, folder.target);
+  }
+
+  #makeFolder(target: BytePath, stat: BigIntStats, overwriteMetadata: boolean): boolean {
+    const existing = lstatMaybe(target);
+    if (!existing) {
+      mkdirSync(fsPath(target), Number(stat.mode & 0o7777n));
+      return true;
+    }
+    if (!existing.isDirectory()) {
+      throw new BuildError("COPY_FAILED", `cannot copy to non-directory: ${textOf(target.slice(this.#options.targetRoot.length))}`);
+    }
+    if (overwriteMetadata) chmodSync(fsPath(target), Number(stat.mode & 0o7777n));
+    return false;
+  }
+
+  #copyFile(source: BytePath, stat: BigIntStats, target: BytePath): void {
+    const existing = lstatMaybe(target);
+    if (existing?.isDirectory()) {
+      const shown = textOf(target.slice(this.#options.targetRoot.length));
+      throw new BuildError("COPY_FAILED", `cannot replace to directory ${shown} with file`);
+    }
+    if (existing) unlinkSync(fsPath(target));
+    if (stat.isFile()) {
+      const link = stat.nlink > 1n ? this.#inodes.get(stat.ino) : undefined;
+      if (link !== undefined) {
+        linkSync(fsPath(link), fsPath(target));
+      } else {
+        if (stat.nlink > 1n) this.#inodes.set(stat.ino, target);
+        copyFileSync(fsPath(source), fsPath(target));
+      }
+    } else if (stat.isSymbolicLink()) {
+      symlinkSync(fsPath(readLink(source)), fsPath(target));
+    } else {
+      const { major, minor } = deviceNumbers(stat.rdev);
+      makeNode(target, Number(stat.mode), major, minor);
+    }
+    this.#attributes(source, stat, target);
+  }
+
+  #attributes(source: BytePath, stat: BigIntStats, target: BytePath): void {
+    const { owner, mode } = this.#options;
+    lchownSync(fsPath(target), owner?.uid ?? Number(stat.uid), owner?.gid ?? Number(stat.gid));
+    if (!stat.isSymbolicLink()) {
+      const own = Number(stat.mode & 0o7777n);
+      const final = typeof mode === "string" ? applySymbolicMode(mode, own, stat.isDirectory()) : (mode ?? own);
+      chmodSync(fsPath(target), final);
+    }
+    for (const name of listXattrs(source)) {
+      if (name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.")) continue;
+      const value = getXattr(source, name);
+      try {
+        if (value) setXattr(target, name, value);
+      } catch {
+        // a file system without extended attributes: BuildKit goes on too
+      }
+    }
+    this.#times(stat, target);
+  }
+
+  #times(stat: BigIntStats, target: BytePath): void {
+    const { time } = this.#options;
+    setTimes(target, { atime: time ?? stat.atimeNs, mtime: time ?? stat.mtimeNs });
+  }
+}
+
+/** Removes a path; with wildcards all that match. */
+export function removePath(root: BytePath, path: BytePath, wildcard: boolean, allowMissing: boolean): void {
+  const paths = wildcard ? expandWildcards(root, path, false) : [path];
+  for (const one of paths) {
+    const real = resolveInRoot(root, one, false);
+    if (!lstatMaybe(real)) {
+      if (allowMissing || wildcard) continue;
+      throw new BuildError("NOT_FOUND", `lstat ${textOf(one)}: no such file or directory`);
+    }
+    rmSync(fsPath(real), { recursive: true, force: true });
+  }
+}

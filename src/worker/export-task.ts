@@ -1,0 +1,117 @@
+// A result as a folder or a tar file.
+import { closeSync, mkdirSync, openSync, readSync, writeSync, type BigIntStats } from "node:fs";
+import { join, listNames, lstat, padding, readLink, tarHeader, tarTrailer, type EntryType } from "../layer/index.js";
+import { bytePath, deviceNumbers, fsPath, getXattr, type BytePath } from "../linux/index.js";
+import { copyTree } from "./copy.js";
+import type { Mounts } from "./mounts.js";
+import type { ExportTask } from "./types.js";
+
+export function runExportTask(task: ExportTask, mounts: Mounts): undefined {
+  const root = mounts.view(task.tree);
+  if (task.format === "folder") {
+    mkdirSync(task.target, { recursive: true });
+    for (const name of listNames(root)) {
+      copyTree(`/${name}`, `/${name}`, {
+        sourceRoot: root,
+        targetRoot: bytePath(task.target),
+        owner: undefined,
+        mode: undefined,
+        time: task.clampTime === undefined ? undefined : BigInt(task.clampTime) * 1_000_000_000n,
+        contentsOnly: true,
+        followLinks: false,
+        includePatterns: [],
+        excludePatterns: [],
+      });
+    }
+    return undefined;
+  }
+  const fd = task.target === "-" ? 1 : openSync(task.target, "w");
+  try {
+    new TarExport(root, fd, task.clampTime).run();
+  } finally {
+    if (fd !== 1) closeSync(fd);
+  }
+  return undefined;
+}
+
+class TarExport {
+  readonly #root: BytePath;
+  readonly #fd: number;
+  readonly #clampTime: number | undefined;
+  readonly #inodes = new Map<bigint, BytePath>();
+
+  constructor(root: BytePath, fd: number, clampTime: number | undefined) {
+    this.#root = root;
+    this.#fd = fd;
+    this.#clampTime = clampTime;
+  }
+
+  run(): void {
+    this.#folder("");
+    this.#write(tarTrailer());
+  }
+
+  #folder(relative: BytePath): void {
+    for (const name of listNames(relative === "" ? this.#root : join(this.#root, relative))) {
+      const path = relative === "" ? name : `${relative}/${name}`;
+      const full = join(this.#root, path);
+      const stat = lstat(full);
+      if (stat.isSocket()) continue;
+      this.#entry(path, full, stat);
+      if (stat.isDirectory()) this.#folder(path);
+    }
+  }
+
+  #entry(path: BytePath, full: BytePath, stat: BigIntStats): void {
+    const link = stat.isFile() && stat.nlink > 1n ? this.#inodes.get(stat.ino) : undefined;
+    if (stat.isFile() && stat.nlink > 1n && link === undefined) this.#inodes.set(stat.ino, path);
+    const type: EntryType = link !== undefined ? "hardlink" : kindOf(stat);
+    const size = type === "file" ? Number(stat.size) : 0;
+    const device = type === "char" || type === "block" ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 };
+    const capability = getXattr(full, "security.capability");
+    const mtime = Number(stat.mtimeNs / 1_000_000_000n);
+    this.#write(
+      tarHeader({
+        name: stat.isDirectory() ? `${path}/` : path,
+        type,
+        mode: Number(stat.mode & 0o7777n),
+        uid: Number(stat.uid),
+        gid: Number(stat.gid),
+        size,
+        mtime: this.#clampTime === undefined ? mtime : Math.min(mtime, this.#clampTime),
+        linkname: link ?? (type === "symlink" ? readLink(full) : ""),
+        devmajor: device.major,
+        devminor: device.minor,
+        xattrs: new Map(capability ? [["security.capability", capability]] : []),
+      }),
+    );
+    if (size > 0) this.#content(full, size);
+  }
+
+  #content(full: BytePath, size: number): void {
+    const fd = openSync(fsPath(full), "r");
+    const buffer = Buffer.allocUnsafe(1 << 20);
+    try {
+      for (;;) {
+        const count = readSync(fd, buffer, 0, buffer.length, null);
+        if (count === 0) break;
+        this.#write(buffer.subarray(0, count));
+      }
+    } finally {
+      closeSync(fd);
+    }
+    this.#write(Buffer.alloc(padding(size)));
+  }
+
+  #write(chunk: Buffer): void {
+    for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
+  }
+}
+
+function kindOf(stat: BigIntStats): EntryType {
+  if (stat.isDirectory()) return "dir";
+  if (stat.isSymbolicLink()) return "symlink";
+  if (stat.isCharacterDevice()) return "char";
+  if (stat.isBlockDevice()) return "block";
+  return stat.isFIFO() ? "fifo" : "file";
+}

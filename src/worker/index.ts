@@ -1,0 +1,2 @@
+export type * from "./types.js";
+export { Worker, type OutputListener } from "./worker.js";

@@ -1,0 +1,104 @@
+// Overlay mounts of one thread. Layers are named relative to the state folder, which is the thread's working directory:
+// the options of an overlay mount must fit into one page.
+import { chmodSync, chownSync, mkdirSync, rmdirSync } from "node:fs";
+import { lstat } from "../layer/index.js";
+import { bytePath, changeDirectory, fsPath, mount, MS_BIND, MS_RDONLY, privateMounts, textOf, unmount, type BytePath } from "../linux/index.js";
+import type { Tree, WritableTree } from "./types.js";
+
+export class Mounts implements Disposable {
+  readonly #stateRoot: BytePath;
+  readonly #own: BytePath;
+  readonly #prefix: string;
+  readonly #active: BytePath[] = [];
+  static #counter = 0;
+
+  /** @param own folder of this process, below the state folder */
+  constructor(stateRoot: string, own: string, prefix: string) {
+    this.#stateRoot = bytePath(stateRoot);
+    this.#own = bytePath(own);
+    this.#prefix = prefix;
+  }
+
+  /** Once in every thread. */
+  static prepareThread(stateRoot: string): void {
+    privateMounts();
+    changeDirectory(bytePath(stateRoot));
+  }
+
+  absolute(relative: string): BytePath {
+    return `${this.#stateRoot}/${bytePath(relative)}`;
+  }
+
+  /** A folder that shows `tree`; it must not be written to. */
+  view(tree: Tree): BytePath {
+    if (tree.kind === "folder") return bytePath(tree.path);
+    const { layers } = tree;
+    if (layers.length === 0) return this.#folder();
+    if (layers.length === 1) return this.absolute(layers[0]!);
+    const target = this.#folder();
+    mount("overlay", target, "overlay", MS_RDONLY, `lowerdir=${[...layers].reverse().map(bytePath).join(":")}`);
+    this.#active.push(target);
+    return target;
+  }
+
+  /** A folder that shows `tree` and takes changes. */
+  writable({ layers, upper, work }: WritableTree): BytePath {
+    if (layers.length === 0) return this.absolute(upper);
+    const below = lstat(this.absolute(layers[layers.length - 1]!));
+    const own = fsPath(this.absolute(upper));
+    chownSync(own, Number(below.uid), Number(below.gid));
+    chmodSync(own, Number(below.mode & 0o7777n));
+    mkdirSync(fsPath(this.absolute(work)), { recursive: true });
+    const target = this.#folder();
+    const options = [
+      `lowerdir=${[...layers].reverse().map(bytePath).join(":")}`,
+      `upperdir=${bytePath(upper)}`,
+      `workdir=${bytePath(work)}`,
+      "index=off",
+      "redirect_dir=off",
+      "metacopy=off",
+    ];
+    mount("overlay", target, "overlay", 0, options.join(","));
+    this.#active.push(target);
+    return target;
+  }
+
+  /** Folders for changes that nobody keeps, on a tmpfs of their own. */
+  scratchFolder(name: string): { upper: string; work: string } {
+    const folder = this.tmpfs();
+    const relative = textOf(folder.slice(this.#stateRoot.length + 1));
+    mkdirSync(fsPath(`${folder}/${name}`));
+    mkdirSync(fsPath(`${folder}/work`));
+    return { upper: `${relative}/${name}`, work: `${relative}/work` };
+  }
+
+  bind(source: BytePath, target: BytePath): void {
+    mount(source, target, "", MS_BIND);
+    this.#active.push(target);
+  }
+
+  tmpfs(): BytePath {
+    const target = this.#folder();
+    mount("tmpfs", target, "tmpfs", 0, "mode=0755");
+    this.#active.push(target);
+    return target;
+  }
+
+  [Symbol.dispose](): void {
+    for (const target of this.#active.reverse()) unmount(target);
+    for (const target of this.#active) {
+      try {
+        rmdirSync(fsPath(target));
+      } catch {
+        // the folder goes with the process's own folder
+      }
+    }
+    this.#active.length = 0;
+  }
+
+  #folder(): BytePath {
+    const folder = `${this.#own}/m-${this.#prefix}-${++Mounts.#counter}`;
+    mkdirSync(fsPath(folder));
+    return folder;
+  }
+}

@@ -1,0 +1,11 @@
+// What goes between the build and its threads.
+import type { TaskName } from "./types.js";
+
+export type ThreadMessage =
+  | { readonly kind: "task"; readonly id: number; readonly task: TaskName; readonly params: unknown }
+  | { readonly kind: "abort"; readonly id: number };
+
+export type ThreadReply =
+  | { readonly kind: "result"; readonly id: number; readonly result: unknown }
+  | { readonly kind: "error"; readonly id: number; readonly code: string; readonly message: string; readonly stack: string }
+  | { readonly kind: "output"; readonly id: number; readonly stream: 1 | 2; readonly chunk: Uint8Array };

@@ -1,0 +1,171 @@
+// A build step's command in a container: mounts its root and its mounts, runs it, and removes what the mounts left
+// behind in the root.
+import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { findRuntime, hostResolvConf, lookupUser, runContainer, type ContainerMount, type Runtime } from "../executor/index.js";
+import { join, lstatMaybe, resolveInRoot } from "../layer/index.js";
+import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
+import { BuildError } from "../lib/index.js";
+import { makeFolders } from "./copy.js";
+import type { Mounts } from "./mounts.js";
+import type { RunMount, RunTask } from "./types.js";
+
+const runtimes = new Map<string, Runtime>();
+
+export interface RunContext {
+  readonly mounts: Mounts;
+  /** this process's own folder */
+  readonly own: string;
+  readonly signal: AbortSignal;
+  readonly onOutput: (stream: 1 | 2, chunk: Buffer) => void;
+}
+
+export async function runTask(task: RunTask, context: RunContext): Promise<{ exitCode: number }> {
+  const { mounts, own, signal, onOutput } = context;
+  const key = task.runtime ?? "";
+  const runtime = runtimes.get(key) ?? findRuntime(own, task.runtime);
+  runtimes.set(key, runtime);
+
+  const root = mounts.writable(task.target);
+  const read = (path: string): string => {
+    try {
+      return readFileSync(fsPath(resolveInRoot(root, bytePath(path))), "latin1");
+    } catch {
+      return "";
+    }
+  };
+  const user = lookupUser(task.user, read);
+  const cleanup = stubCleaner(root, task.mounts.map((mount) => mount.destination));
+  const cwd = resolveInRoot(root, bytePath(task.cwd));
+  makeFolders(cwd, 0o755, user, undefined);
+
+  const system = mounts.tmpfs();
+  let files = 0;
+  const systemFile = (data: string | Uint8Array, mode: number, uid = 0, gid = 0): BytePath => {
+    const path = join(system, `f${++files}`);
+    writeFileSync(fsPath(path), data);
+    chmodSync(fsPath(path), mode);
+    chownSync(fsPath(path), uid, gid);
+    return path;
+  };
+  const containerMounts: ContainerMount[] = [
+    { destination: "/etc/resolv.conf", source: textOf(systemFile(hostResolvConf(), 0o644)), type: "bind", readonly: true },
+    { destination: "/etc/hosts", source: textOf(systemFile(hostsFile(task), 0o644)), type: "bind", readonly: true },
+  ];
+  const locks: number[] = [];
+  try {
+    for (const mount of task.mounts) containerMounts.push(prepareMount(mount, mounts, systemFile, locks));
+    const env = task.env.some((entry) => entry.startsWith("PATH="))
+      ? task.env
+      : ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...task.env];
+    const exitCode = await runContainer(
+      runtime,
+      {
+        root: textOf(root),
+        readonlyRoot: false,
+        process: { args: task.args, env, cwd: task.cwd, ...user },
+        mounts: containerMounts,
+        hostname: task.hostname === "" ? "buildkitsandbox" : task.hostname,
+        network: task.network,
+        privileged: task.privileged,
+        ulimits: task.ulimits,
+      },
+      { id: task.id, folder: `${own}/c-${task.id}`, signal, onOutput },
+    );
+    return { exitCode };
+  } finally {
+    for (const fd of locks) closeSync(fd);
+    cleanup();
+  }
+}
+
+function hostsFile(task: RunTask): string {
+  const name = task.hostname === "" ? "buildkitsandbox" : task.hostname;
+  const extra = task.extraHosts.map(({ Host, IP }) => `${IP}\t${Host}\n`).join("");
+  return `127.0.0.1\tlocalhost ${name}\n::1\tlocalhost ip6-localhost ip6-loopback\n${extra}`;
+}
+
+function prepareMount(
+  mount: RunMount,
+  mounts: Mounts,
+  systemFile: (data: string | Uint8Array, mode: number, uid: number, gid: number) => BytePath,
+  locks: number[],
+): ContainerMount {
+  const { destination, readonly, source } = mount;
+  switch (source.kind) {
+    case "tmpfs":
+      return { destination, readonly, type: "tmpfs", source: source.size > 0 ? String(source.size) : "" };
+    case "file":
+      return {
+        destination,
+        readonly: true,
+        type: "bind",
+        source: textOf(systemFile(source.data, source.mode, source.uid, source.gid)),
+      };
+    case "path":
+      return { destination, readonly, type: "bind", source: source.path };
+    case "tree": {
+      const layers = source.tree.kind === "layers" ? source.tree.layers : undefined;
+      let tree = mounts.view(source.tree);
+      if (source.scratch && !readonly && layers && layers.length > 0) tree = scratchView(mounts, layers);
+      else if (source.scratch && !readonly) tree = mounts.tmpfs();
+      return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
+    }
+    case "cache": {
+      mkdirSync(`${source.folder}/fs`, { recursive: true });
+      const lock = openSync(`${source.folder}/lock`, "a");
+      locks.push(lock);
+      if (source.layers.length === 0) {
+        return { destination, readonly, type: "bind", source: textOf(selected(bytePath(`${source.folder}/fs`), source.selector)) };
+      }
+      mkdirSync(`${source.folder}/work`, { recursive: true });
+      const tree = mounts.writable({ layers: source.layers, upper: relative(source.folder, "fs"), work: relative(source.folder, "work") });
+      return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
+    }
+  }
+}
+
+/** Cache folders are named "<state>/caches/x"; overlay options are relative to the state folder. */
+function relative(folder: string, name: string): string {
+  return `caches/${folder.split("/").pop()}/${name}`;
+}
+
+let scratches = 0;
+
+/** A writable mount whose changes nobody keeps. */
+function scratchView(mounts: Mounts, layers: readonly string[]): BytePath {
+  const base = layers.length > 0 ? mounts.scratchFolder(`scratch-${++scratches}`) : { upper: "", work: "" };
+  return mounts.writable({ layers, ...base });
+}
+
+function selected(tree: BytePath, selector: string): BytePath {
+  if (selector === "" || selector === "/") return tree;
+  const path = resolveInRoot(tree, bytePath(selector));
+  if (!lstatMaybe(path)) throw new BuildError("NOT_FOUND", `failed to calculate checksum of ref: ${JSON.stringify(selector)}: not found`);
+  return path;
+}
+
+/** Remembers which mount points are missing now; the result removes them again if they are still empty. */
+function stubCleaner(root: BytePath, destinations: readonly string[]): () => void {
+  const stubs: BytePath[] = [];
+  for (const destination of ["/etc/resolv.conf", "/etc/hosts", ...destinations]) {
+    let path = resolveInRoot(root, bytePath(destination));
+    while (path.length > root.length && !lstatMaybe(path)) {
+      stubs.push(path);
+      path = path.slice(0, path.lastIndexOf("/"));
+    }
+  }
+  return () => {
+    for (const path of stubs) {
+      const stat = lstatMaybe(path);
+      if (!stat) continue;
+      const empty = stat.isDirectory() ? readdirSync(fsPath(path)).length === 0 : stat.size === 0n;
+      if (!empty) continue;
+      const parent = path.slice(0, path.lastIndexOf("/"));
+      const before = lstatMaybe(parent);
+      if (stat.isDirectory()) rmdirSync(fsPath(path));
+      else unlinkSync(fsPath(path));
+      if (before) setTimes(parent, { atime: before.atimeNs, mtime: before.mtimeNs });
+    }
+  };
+}
+

@@ -1,0 +1,78 @@
+// The entry of a worker thread: takes tasks, one message each, and answers with their result or error.
+import { parentPort, workerData } from "node:worker_threads";
+import { BuildError, codeOf, messageOf } from "../lib/index.js";
+import { applyLayer, TreeChecksum, writeLayer } from "../layer/index.js";
+import { bytePath } from "../linux/index.js";
+import { runExportTask } from "./export-task.js";
+import { runFileTask } from "./file-task.js";
+import { runLocalTask } from "./local-task.js";
+import { Mounts } from "./mounts.js";
+import type { ThreadMessage, ThreadReply } from "./protocol.js";
+import { runTask } from "./run-task.js";
+import type { TaskMap, TaskName } from "./types.js";
+
+interface ThreadData {
+  readonly stateRoot: string;
+  readonly own: string;
+  readonly name: string;
+}
+
+const { stateRoot, own, name } = workerData as ThreadData;
+const port = parentPort!;
+const running = new Map<number, AbortController>();
+Mounts.prepareThread(stateRoot);
+
+port.on("message", (message: ThreadMessage) => {
+  if (message.kind === "abort") {
+    running.get(message.id)?.abort(new BuildError("CANCELED", "context canceled"));
+    return;
+  }
+  const { id, task, params } = message;
+  const controller = new AbortController();
+  running.set(id, controller);
+  const reply = (answer: ThreadReply): void => port.postMessage(answer);
+  perform(task, params as never, id, controller.signal)
+    .then((result) => reply({ kind: "result", id, result }))
+    .catch((error: unknown) => reply({ kind: "error", id, code: codeOf(error) ?? "TASK_FAILED", message: messageOf(error), stack: (error as Error).stack ?? "" }))
+    .finally(() => running.delete(id));
+});
+
+async function perform<K extends TaskName>(
+  task: K,
+  params: TaskMap[K]["params"],
+  id: number,
+  signal: AbortSignal,
+): Promise<unknown> {
+  using mounts = new Mounts(stateRoot, own, `${name}${id}`);
+  const tasks: { [T in TaskName]: (p: TaskMap[T]["params"]) => Promise<unknown> } = {
+    apply: (p) =>
+      applyLayer({
+        ...p,
+        target: mounts.absolute(p.target),
+        parents: [...p.layers].reverse().map((layer) => mounts.absolute(layer)),
+        userXattr: false,
+      }),
+    diff: (p) =>
+      writeLayer(p.file, {
+        upper: mounts.absolute(p.layer),
+        lower: p.layers.length === 0 ? undefined : mounts.view({ kind: "layers", layers: p.layers }),
+        compression: p.compression,
+        clampTime: p.clampTime,
+      }),
+    checksum: async (p) => {
+      const checksum = new TreeChecksum(mounts.view(p.tree), p.anonymousRoot);
+      return p.requests.map((request) => checksum.digest({ ...request, path: bytePath(request.path) }));
+    },
+    file: (p) => runFileTask(p, mounts),
+    local: async (p) => runLocalTask(p, mounts.absolute(p.target)),
+    export: async (p) => runExportTask(p, mounts),
+    run: (p) =>
+      runTask(p, {
+        mounts,
+        own,
+        signal,
+        onOutput: (stream, chunk) => port.postMessage({ kind: "output", id, stream, chunk } satisfies ThreadReply),
+      }),
+  };
+  return await tasks[task](params);
+}

@@ -1,0 +1,104 @@
+// Work on trees, done in threads: each has a mount namespace of its own, so that no mount outlives the process and no
+// synchronous file work blocks the build. Tasks are plain data; paths of layers are relative to the state folder.
+import type { ChecksumRequest, LayerBlob } from "../layer/index.js";
+import type { Digest } from "../lib/index.js";
+import type { FileAction } from "../llb/index.js";
+
+/** A tree to look at: layers one over another, lowest first, or a folder of the host. */
+export type Tree =
+  | { readonly kind: "layers"; readonly layers: readonly string[] }
+  | { readonly kind: "folder"; readonly path: string };
+
+/** A tree to change: changes go to `upper`. */
+export interface WritableTree {
+  readonly layers: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+}
+
+export interface ApplyTask {
+  readonly file: string;
+  readonly mediaType: string;
+  readonly target: string;
+  /** layers below, lowest first */
+  readonly layers: readonly string[];
+  readonly diffId: Digest | undefined;
+}
+
+export interface DiffTask {
+  /** the layer, and the layers below it, lowest first */
+  readonly layer: string;
+  readonly layers: readonly string[];
+  readonly file: string;
+  readonly compression: "gzip" | "uncompressed";
+  readonly clampTime: number | undefined;
+}
+
+export interface ChecksumTask {
+  readonly tree: Tree;
+  readonly anonymousRoot: boolean;
+  readonly requests: readonly ChecksumRequest[];
+}
+
+export interface FileTask {
+  readonly target: WritableTree;
+  readonly actions: readonly FileAction[];
+  /** for each action that copies: where from; `undefined` is scratch */
+  readonly sources: readonly (Tree | undefined)[];
+}
+
+/** Copies what a step may see of a client's folder. */
+export interface LocalTask {
+  readonly folder: string;
+  readonly target: string;
+  readonly followPaths: readonly string[];
+  readonly includePatterns: readonly string[];
+  readonly excludePatterns: readonly string[];
+}
+
+export interface RunMount {
+  readonly destination: string;
+  readonly readonly: boolean;
+  readonly source:
+    | { readonly kind: "tree"; readonly tree: Tree; readonly selector: string; /** writes are dropped */ readonly scratch: boolean }
+    | { readonly kind: "cache"; readonly layers: readonly string[]; readonly folder: string; readonly selector: string }
+    | { readonly kind: "tmpfs"; readonly size: number }
+    | { readonly kind: "file"; readonly data: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number }
+    | { readonly kind: "path"; readonly path: string };
+}
+
+export interface RunTask {
+  readonly id: string;
+  readonly target: WritableTree;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly user: string;
+  readonly mounts: readonly RunMount[];
+  readonly hostname: string;
+  readonly extraHosts: readonly { readonly Host: string; readonly IP: string }[];
+  readonly network: "host" | "none";
+  readonly privileged: boolean;
+  readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
+  readonly runtime: string | undefined;
+}
+
+export interface ExportTask {
+  readonly tree: Tree;
+  /** a folder, or the tar file to write */
+  readonly target: string;
+  readonly format: "folder" | "tar";
+  readonly clampTime: number | undefined;
+}
+
+export interface TaskMap {
+  apply: { params: ApplyTask; result: { diffId: Digest; uncompressedSize: number } };
+  diff: { params: DiffTask; result: LayerBlob };
+  checksum: { params: ChecksumTask; result: Digest[] };
+  file: { params: FileTask; result: undefined };
+  local: { params: LocalTask; result: { bytes: number; files: number } };
+  run: { params: RunTask; result: { exitCode: number } };
+  export: { params: ExportTask; result: undefined };
+}
+
+export type TaskName = keyof TaskMap;

@@ -1,0 +1,150 @@
+// ADD of an archive: a tar file, compressed or not, is unpacked instead of copied.
+import { spawn } from "node:child_process";
+import { closeSync, createReadStream, lchownSync, linkSync, mkdirSync, chmodSync, openSync, readSync, rmSync, symlinkSync, writeSync } from "node:fs";
+import { createGunzip } from "node:zlib";
+import type { Readable } from "node:stream";
+import { BuildError } from "../lib/index.js";
+import { join, lstatMaybe, resolveInRoot, TarParser, type TarEntry, type TarSink } from "../layer/index.js";
+import { fsPath, makeNode, setTimes, setXattr, textOf, type BytePath } from "../linux/index.js";
+import { makeFolders, type Owner } from "./copy.js";
+
+/** @returns whether `path` is an archive and was unpacked into the folder `dest` */
+export async function unpackArchive(
+  sourceRoot: BytePath,
+  path: BytePath,
+  targetRoot: BytePath,
+  dest: BytePath,
+  owner: Owner | undefined,
+  time: bigint | undefined,
+): Promise<boolean> {
+  const file = resolveInRoot(sourceRoot, path);
+  if (!lstatMaybe(file)?.isFile()) return false;
+  if (!(await isArchive(file))) return false;
+  const folder = resolveInRoot(targetRoot, dest);
+  makeFolders(folder, 0o755, owner, time);
+  const sink = new UnpackSink(folder, owner);
+  const parser = new TarParser(sink);
+  for await (const chunk of decompressed(file)) parser.push(chunk as Buffer);
+  sink.finish();
+  return true;
+}
+
+const COMPRESSIONS: readonly { magic: Buffer; open: (file: BytePath) => Readable }[] = [
+  { magic: Buffer.from([0x1f, 0x8b]), open: (file) => createReadStream(fsPath(file)).pipe(createGunzip()) },
+  { magic: Buffer.from("BZh"), open: (file) => command("bzip2", file) },
+  { magic: Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a]), open: (file) => command("xz", file) },
+  { magic: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), open: (file) => command("zstd", file) },
+];
+
+function command(name: string, file: BytePath): Readable {
+  const child = spawn(name, ["-dc"], { stdio: [openSync(fsPath(file), "r"), "pipe", "ignore"] });
+  child.once("error", (cause) => child.stdout!.destroy(new BuildError("ARCHIVE_UNREADABLE", `${name} is needed to unpack ${textOf(file)}`, { cause })));
+  return child.stdout!;
+}
+
+function decompressed(file: BytePath): Readable {
+  const head = Buffer.alloc(8);
+  const fd = openSync(fsPath(file), "r");
+  readSync(fd, head, 0, 8, 0);
+  closeSync(fd);
+  const known = COMPRESSIONS.find(({ magic }) => head.subarray(0, magic.length).equals(magic));
+  return known ? known.open(file) : createReadStream(fsPath(file));
+}
+
+/** Whether the first bytes, uncompressed, are a tar header. */
+async function isArchive(file: BytePath): Promise<boolean> {
+  let head = Buffer.alloc(0);
+  const stream = decompressed(file);
+  try {
+    for await (const chunk of stream) {
+      head = Buffer.concat([head, chunk as Buffer]);
+      if (head.length >= 512) break;
+    }
+  } catch {
+    return false;
+  } finally {
+    stream.destroy();
+  }
+  if (head.length < 512) return false;
+  try {
+    const parser = new TarParser({ entry: () => undefined, data: () => undefined, end: () => undefined });
+    parser.push(head.subarray(0, 512));
+    return parser.sawHeader;
+  } catch {
+    return false;
+  }
+}
+
+class UnpackSink implements TarSink {
+  readonly #root: BytePath;
+  readonly #owner: Owner | undefined;
+  #fd: number | undefined;
+  #current: { path: BytePath; entry: TarEntry } | undefined;
+  readonly #folders = new Map<BytePath, TarEntry>();
+
+  constructor(root: BytePath, owner: Owner | undefined) {
+    this.#root = root;
+    this.#owner = owner;
+  }
+
+  entry(entry: TarEntry): void {
+    const parts = entry.name.split("/").filter((part) => part !== "" && part !== ".");
+    if (parts.includes("..")) throw new BuildError("ARCHIVE_INVALID", `archive entry "${textOf(entry.name)}" leaves the destination`);
+    const base = parts.pop();
+    if (base === undefined) return;
+    const parent = resolveInRoot(this.#root, parts.join("/"));
+    makeFolders(parent, 0o755, this.#owner, undefined);
+    const path = join(parent, base);
+    const old = lstatMaybe(path);
+    if (old && !(old.isDirectory() && entry.type === "dir")) rmSync(fsPath(path), { recursive: true, force: true });
+    switch (entry.type) {
+      case "dir":
+        if (!lstatMaybe(path)) mkdirSync(fsPath(path), 0o755);
+        this.#folders.set(path, entry);
+        return;
+      case "file":
+        this.#fd = openSync(fsPath(path), "w", 0o600);
+        this.#current = { path, entry };
+        return;
+      case "hardlink":
+        linkSync(fsPath(resolveInRoot(this.#root, entry.linkname, false)), fsPath(path));
+        return;
+      case "symlink":
+        symlinkSync(fsPath(entry.linkname), fsPath(path));
+        break;
+      case "char":
+        makeNode(path, 0o020600, entry.devmajor, entry.devminor);
+        break;
+      case "block":
+        makeNode(path, 0o060600, entry.devmajor, entry.devminor);
+        break;
+      case "fifo":
+        makeNode(path, 0o010600, 0, 0);
+    }
+    this.#attributes(path, entry);
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#fd === undefined) return;
+    for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
+  }
+
+  end(): void {
+    if (this.#fd === undefined || !this.#current) return;
+    closeSync(this.#fd);
+    this.#fd = undefined;
+    this.#attributes(this.#current.path, this.#current.entry);
+  }
+
+  finish(): void {
+    for (const [path, entry] of [...this.#folders].reverse()) this.#attributes(path, entry);
+  }
+
+  #attributes(path: BytePath, entry: TarEntry): void {
+    lchownSync(fsPath(path), this.#owner?.uid ?? entry.uid, this.#owner?.gid ?? entry.gid);
+    if (entry.type !== "symlink") chmodSync(fsPath(path), entry.mode);
+    for (const [name, value] of entry.xattrs) setXattr(path, name, value);
+    const time = BigInt(entry.mtime) * 1_000_000_000n;
+    setTimes(path, { atime: time, mtime: time });
+  }
+}

@@ -1,0 +1,113 @@
+// The threads of one engine: one for containers (they run side by side in it, each a process of its own) and a few for
+// work on files. They start when they are first needed and don't keep the process alive.
+import { Worker as Thread } from "node:worker_threads";
+import { BuildError } from "../lib/index.js";
+import type { ThreadMessage, ThreadReply } from "./protocol.js";
+import type { TaskMap, TaskName } from "./types.js";
+
+export interface WorkerOptions {
+  readonly stateRoot: string;
+  /** this process's own folder below it */
+  readonly own: string;
+  /** threads for work on files */
+  readonly fileThreads: number;
+}
+
+export type OutputListener = (stream: 1 | 2, chunk: Uint8Array) => void;
+
+interface Pending {
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+  readonly onOutput: OutputListener | undefined;
+}
+
+interface Slot {
+  readonly thread: Thread;
+  readonly pending: Map<number, Pending>;
+}
+
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #files: Slot[] = [];
+  #containers: Slot | undefined;
+  #nextId = 0;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the threads ahead of their first task. */
+  warmUp(): void {
+    this.#containers ??= this.#start("c");
+    while (this.#files.length < this.#options.fileThreads) this.#files.push(this.#start(`f${this.#files.length}`));
+  }
+
+  async perform<K extends TaskName>(
+    task: K,
+    params: TaskMap[K]["params"],
+    signal: AbortSignal,
+    onOutput?: OutputListener,
+  ): Promise<TaskMap[K]["result"]> {
+    signal.throwIfAborted();
+    const slot = task === "run" ? (this.#containers ??= this.#start("c")) : this.#fileSlot();
+    const id = ++this.#nextId;
+    const abort = (): void => slot.thread.postMessage({ kind: "abort", id } satisfies ThreadMessage);
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      return await new Promise<TaskMap[K]["result"]>((resolve, reject) => {
+        slot.pending.set(id, { resolve: resolve as (result: never) => void, reject, onOutput });
+        slot.thread.ref();
+        slot.thread.postMessage({ kind: "task", id, task, params } satisfies ThreadMessage);
+      });
+    } finally {
+      signal.removeEventListener("abort", abort);
+      slot.pending.delete(id);
+      if (slot.pending.size === 0) slot.thread.unref();
+    }
+  }
+
+  async close(): Promise<void> {
+    const slots = [...this.#files, ...(this.#containers ? [this.#containers] : [])];
+    await Promise.all(slots.map((slot) => slot.thread.terminate()));
+  }
+
+  #fileSlot(): Slot {
+    const idle = this.#files.find((slot) => slot.pending.size === 0);
+    if (idle) return idle;
+    if (this.#files.length < this.#options.fileThreads) {
+      const slot = this.#start(`f${this.#files.length}`);
+      this.#files.push(slot);
+      return slot;
+    }
+    return this.#files.reduce((best, slot) => (slot.pending.size < best.pending.size ? slot : best));
+  }
+
+  #start(name: string): Slot {
+    const { stateRoot, own } = this.#options;
+    const thread = new Thread(new URL("./tree-thread.js", import.meta.url), { workerData: { stateRoot, own, name } });
+    const slot: Slot = { thread, pending: new Map() };
+    thread.unref();
+    thread.on("message", (reply: ThreadReply) => {
+      const pending = slot.pending.get(reply.id);
+      if (!pending) return;
+      if (reply.kind === "output") pending.onOutput?.(reply.stream, reply.chunk);
+      else if (reply.kind === "result") pending.resolve(reply.result as never);
+      else pending.reject(new BuildError(reply.code, reply.message, { cause: reply.stack }));
+    });
+    thread.on("error", (error) => {
+      const failure = explain(error);
+      for (const pending of slot.pending.values()) pending.reject(failure);
+    });
+    return slot;
+  }
+}
+
+function explain(error: Error): Error {
+  if (!/unshare/.test(error.message)) return error;
+  return new BuildError(
+    "MOUNTS_FORBIDDEN",
+    "building needs root, or user namespaces for an ordinary user; this process has neither " +
+      "(run as root, or allow unprivileged user namespaces)",
+    { cause: error },
+  );
+}
