@@ -80,7 +80,9 @@ export class Build {
     if (!definition) return { result: { ref: undefined, platform, config, baseConfig }, keys: [] };
     const { solver, target } = this.#solver(definition, platform, imports);
     const value = await solver.solve(target);
-    return { result: { ref: value.ref, platform, config, baseConfig }, keys: await solver.keysOf(target) };
+    const keys = await solver.keysOf(target);
+    if (this.#request.cacheTo.some(({ mode }) => mode === "max")) await solver.loadResults(keys);
+    return { result: { ref: value.ref, platform, config, baseConfig }, keys };
   }
 
   #solver(

@@ -48,6 +48,28 @@ export class Solver<R> {
     return state.keys();
   }
 
+  /** Gives every key below `targets` that a store has a result for that result: a cached step was never loaded. */
+  async loadResults(targets: readonly KeyNode[]): Promise<void> {
+    const stores = await this.stores();
+    const seen = new Set<KeyNode>(targets);
+    for (const node of seen) for (const links of node.inputs) for (const { parent } of links) seen.add(parent);
+    await Promise.all(
+      [...seen].map(async (node) => {
+        if (node.result || node.inputs.length === 0 || node.isRandom) return;
+        for (const store of stores) {
+          for (const id of node.idsIn(store)) {
+            for (const stored of store.results(id)) {
+              const value = await stored.load(this.signal).catch(() => undefined);
+              if (value === undefined) continue;
+              node.result = { value, createdAt: stored.createdAt };
+              return;
+            }
+          }
+        }
+      }),
+    );
+  }
+
   #edge({ vertex: digest, index }: Edge): EdgeState<R> {
     // Not recursive: a graph may be thousands of steps deep.
     const stack: Edge[] = [{ vertex: digest, index }];
