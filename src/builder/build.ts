@@ -1,4 +1,5 @@
 // One build: frontend, solve, outputs, cache export, in that order and side by side where nothing depends on it.
+import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "../cache/index.js";
@@ -48,7 +49,7 @@ export class Build {
       runtime: engine.runtime,
       log: (vertex, stream, data) =>
         this.#progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
-      containerId: () => `bluekiln-${this.#id.slice(0, 13)}-${++this.#containers}`,
+      containerId: () => `bluekiln-${process.pid}-${randomUUID().slice(0, 8)}-${++this.#containers}`,
     };
   }
 
@@ -69,7 +70,7 @@ export class Build {
     cache.catch(() => undefined);
     const metadata = await output;
     await cache;
-    return { metadata, definitions: outcome.results.map((result) => result.definition) };
+    return { metadata, definitions: outcome.results.map((result) => result.definition), frontendResults: outcome.results };
   }
 
   async #solve(
@@ -81,7 +82,7 @@ export class Build {
     const { solver, target } = this.#solver(definition, platform, imports);
     const value = await solver.solve(target);
     const keys = await solver.keysOf(target);
-    if (this.#request.cacheTo.some(({ mode }) => mode === "max")) await solver.loadResults(keys);
+    if (this.#request.cacheTo.length > 0) await solver.loadResults(keys);
     return { result: { ref: value.ref, platform, config, baseConfig }, keys };
   }
 

@@ -1,5 +1,6 @@
 // The embedded engine: a state folder, its threads and stores, and builds on them.
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { mkdirSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -45,7 +46,8 @@ export class Engine implements Builder {
 
   async build(request: BuildRequest): Promise<BuildResponse> {
     void this.#removeLeftovers();
-    return new Build(this, request, randomUUID()).run();
+    setMaxListeners(0, request.signal);
+    return new Build(this, request, request.sessionId ?? randomUUID()).run();
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,14 @@ export async function exportCache(engine: Engine, request: BuildRequest, keys: r
   );
 }
 
+/** max: all results. min: those whose layers are all part of the build's result, or came from elsewhere as they are. */
+function includedIn(mode: "min" | "max", targets: readonly KeyNode[]): (node: KeyNode) => boolean {
+  if (mode === "max") return () => true;
+  const chainOf = (node: KeyNode): readonly Ref[] => (node.result?.value as RefResult | undefined)?.ref?.chain ?? [];
+  const own = new Set(targets.flatMap(chainOf));
+  return (node) => chainOf(node).every((ref) => own.has(ref) || ref.provider !== undefined);
+}
+
 async function exportOne(
   engine: Engine,
   request: BuildRequest,
@@ -43,7 +51,7 @@ async function exportOne(
         return { descriptor, createdAt: layer.createdAt };
       });
     };
-    const manifest = await step.status("preparing build cache for export", () => buildManifest({ targets: keys, mode, layersOf }));
+    const manifest = await step.status("preparing build cache for export", () => buildManifest({ targets: keys, includes: includedIn(mode, keys), layersOf }));
     if (manifest.records.length === 0) return;
     const unique = new Map(manifest.layers.map((layer) => [layer.blob, layer]));
     await Promise.all(

@@ -54,6 +54,8 @@ export interface BuildRequest {
   readonly annotations: Readonly<Record<string, string>>;
   readonly onProgress: ProgressListener;
   readonly signal: AbortSignal;
+  /** part of the graph's local sources; random if not given */
+  readonly sessionId?: string;
 }
 
 export interface BuildResponse {
@@ -61,6 +63,8 @@ export interface BuildResponse {
   readonly metadata: Readonly<Record<string, unknown>>;
   /** what the frontend made, one for each platform */
   readonly definitions: readonly (Definition | undefined)[];
+  /** image configs before layers and times are filled in, one for each platform */
+  readonly frontendResults: readonly { readonly config: string; readonly baseConfig: string | undefined }[];
 }
 
 export interface Builder {

@@ -14,8 +14,8 @@ export interface ResultLayer {
 export interface ExportInput {
   /** keys of what the build was asked for */
   readonly targets: readonly KeyNode[];
-  /** max: results of all steps; min: of the targets alone */
-  readonly mode: "min" | "max";
+  /** whether a key's result is part of the export */
+  readonly includes: (node: KeyNode) => boolean;
   /** the layers of a result, lowest first */
   readonly layersOf: (node: KeyNode) => Promise<readonly ResultLayer[]>;
 }
@@ -26,10 +26,10 @@ interface Item {
   result: { readonly layers: readonly ResultLayer[]; readonly createdAt: number } | undefined;
 }
 
-export async function buildManifest({ targets, mode, layersOf }: ExportInput): Promise<CacheManifest> {
+export async function buildManifest({ targets, includes, layersOf }: ExportInput): Promise<CacheManifest> {
   const builder = new ManifestBuilder();
   const wanted = new Set<KeyNode>();
-  const items = builder.collect(targets, (node) => mode === "max" || targets.includes(node), wanted);
+  const items = builder.collect(targets, includes, wanted);
   await Promise.all(
     [...wanted].map(async (node) => {
       const item = items.get(node)!;

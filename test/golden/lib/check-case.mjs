@@ -1,0 +1,265 @@
+// One case: builds it and compares what came out with what was recorded.
+import { mkdirSync, rmSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Engine } from "../../../dist/builder/index.js";
+import { azblobConfig } from "../../../dist/cache/index.js";
+import { formatPlatform, parsePlatform } from "../../../dist/frontend/index.js";
+import { encodeDefinition } from "../../../dist/llb/index.js";
+import { canonical, compareCaches, listLayer } from "./canonical.mjs";
+import { writeInputs } from "./inputs.mjs";
+import { AZURE_KEY, AZURE_URL } from "./services.mjs";
+import { readBlob } from "./azure.mjs";
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
+const NOT_YET = "not supported yet";
+let counter = 0;
+
+/** @returns for each kind that applies: `undefined` if it passes, else the first difference */
+export async function checkCase(testCase, { kinds, work }) {
+  const results = {};
+  const folder = join(work, `case-${++counter}`);
+  mkdirSync(folder);
+  const inputs = writeInputs(testCase, join(folder, "in"));
+  const wants = (kind) => kinds.includes(kind);
+  try {
+    if (testCase.kind === "error") {
+      if (wants("errors")) results.errors = await checkError(testCase, inputs, folder);
+      return results;
+    }
+    if (["llb", "frontend", "cache-max", "cache-min"].some(wants)) await checkPlain(testCase, inputs, folder, wants, results);
+    if (wants("image") || wants("llb")) await checkEpoch(testCase, inputs, folder, wants, results);
+    for (const kind of ["check", "outline", "targets"]) if (wants(kind) && testCase.has(`${kind}.json`)) results[kind] = NOT_YET;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return results;
+}
+
+function requestOf(testCase, inputs, { buildArgs = {}, outputs = [], cacheTo = [], cacheFrom = [] }) {
+  const o = testCase.options ?? {};
+  const contexts = Object.fromEntries(
+    Object.entries(o.contexts ?? {}).map(([name, value]) => [
+      name.toLowerCase(),
+      value.dir !== undefined ? { kind: "local", name: name.toLowerCase() } : { kind: "image", reference: value.image },
+    ]),
+  );
+  const folders = new Map([["context", inputs.context], ["dockerfile", inputs.dockerfile]]);
+  for (const [name, value] of Object.entries(o.contexts ?? {})) if (value.dir !== undefined) folders.set(name.toLowerCase(), inputs[value.dir]);
+  const secrets = new Map();
+  for (const secret of o.secrets ?? []) {
+    const variable = `BLUEKILN_GOLDEN_${secret.id}`;
+    process.env[variable] = secret.text;
+    secrets.set(secret.id, { kind: "env", name: variable });
+  }
+  return {
+    frontend: {
+      filename: "Dockerfile",
+      target: o.target ?? "",
+      buildArgs: { ...o.buildArgs, ...buildArgs },
+      labels: o.labels ?? {},
+      platforms: (o.platforms ?? []).map(parsePlatform),
+      noCache: o.noCache ?? o.noCacheFilter ?? false,
+      pull: o.pull ?? false,
+      addHosts: (o.addHosts ?? []).map((text) => ({ host: text.slice(0, text.indexOf(":")), ip: text.slice(text.indexOf(":") + 1) })),
+      network: o.network ?? "default",
+      shmSize: o.shmSize ?? 0,
+      ulimits: (o.ulimits ?? []).map((text) => {
+        const [, Name, soft, hard] = /^(\w+)=(\d+)(?::(\d+))?$/.exec(text);
+        return { Name, Soft: Number(soft), Hard: Number(hard ?? soft) };
+      }),
+      cgroupParent: "",
+    },
+    folders,
+    contexts,
+    secrets,
+    agents: new Map((o.ssh ?? []).map((id) => [id, inputs.agent ?? "/dev/null"])),
+    entitlements: new Set(["network.host", ...(o.allow ?? [])]),
+    outputs,
+    cacheTo,
+    cacheFrom,
+    annotations: {},
+    sessionId: "golden-session",
+    onProgress: () => undefined,
+    signal: new AbortController().signal,
+  };
+}
+
+async function withEngine(folder, task) {
+  const engine = new Engine({ stateDir: join(folder, `state-${++counter}`) });
+  try {
+    return await task(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function checkPlain(testCase, inputs, folder, wants, results) {
+  const modes = ["max", "min"].filter((mode) => wants(`cache-${mode}`) && testCase.has(`cache-${mode}.json`));
+  const container = `golden-${process.pid}-${++counter}`;
+  const cacheTo = modes.map((mode) => ({ mode, ignoreError: false, config: azure(container, mode) }));
+  let response;
+  try {
+    response = await withEngine(folder, (engine) => engine.build(requestOf(testCase, inputs, { cacheTo })));
+  } catch (error) {
+    for (const kind of ["llb", "frontend", ...modes.map((mode) => `cache-${mode}`)]) if (wants(kind)) results[kind] = `build failed: ${error.message}`;
+    return;
+  }
+  if (wants("llb")) results.llb = compareLlb(testCase, response.definitions, "llb");
+  if (wants("frontend")) results.frontend = compareFrontend(testCase, response);
+  for (const mode of modes) {
+    try {
+      results[`cache-${mode}`] = await compareCache(testCase.recorded(`cache-${mode}.json`), container, mode);
+    } catch (error) {
+      results[`cache-${mode}`] = error.message;
+    }
+  }
+}
+
+function azure(container, name) {
+  const attributes = new Map([["name", name], ["account_url", AZURE_URL], ["account_name", "devstoreaccount1"], ["container", container], ["secret_access_key", AZURE_KEY]]);
+  return azblobConfig(attributes, {});
+}
+
+function compareLlb(testCase, definitions, stem) {
+  const platforms = testCase.options?.platforms ?? [];
+  for (const [i, definition] of definitions.entries()) {
+    const suffix = platforms.length > 1 ? `.${formatPlatform(parsePlatform(platforms[i])).replaceAll("/", "-")}` : "";
+    if (!testCase.has(`${stem}${suffix}.pb`)) return `there is no recording ${stem}${suffix}.pb`;
+    const wanted = testCase.bytes(`${stem}${suffix}.pb`);
+    const got = definition ? Buffer.from(withFixedIds(definition)) : Buffer.alloc(0);
+    if (wanted.equals(got)) continue;
+    const ops = testCase.recorded(`${stem}${suffix}.json`).ops;
+    const fixed = definition?.ops ?? [];
+    const at = ops.findIndex((op, j) => op.digest !== fixed[j]?.digest);
+    return at < 0 ? `${stem}${suffix}: metadata or source differ` : `${stem}${suffix}: op ${at} is not ${JSON.stringify(ops[at]).slice(0, 400)}`;
+  }
+  return undefined;
+}
+
+const withFixedIds = encodeDefinition;
+
+function compareFrontend(testCase, response) {
+  const recorded = testCase.recorded("frontend.json");
+  const metadata = recorded.platforms ? recorded.platforms.map((entry) => entry.metadata ?? entry) : [recorded.metadata];
+  for (const [i, wanted] of metadata.entries()) {
+    const config = response.frontendResults?.[i];
+    if (!config) return "no result";
+    const got = JSON.parse(config.config);
+    if (JSON.stringify(got) !== JSON.stringify(wanted["containerimage.config"])) {
+      return `config\n want ${JSON.stringify(wanted["containerimage.config"])}\n got  ${config.config}`;
+    }
+  }
+  if ((recorded.warnings ?? []).length > 0) return `${recorded.warnings.length} warnings: the linter is ${NOT_YET}`;
+  return undefined;
+}
+
+async function compareCache(recorded, container, name) {
+  const data = await readBlob(container, `manifests/${name}`);
+  if (recorded.written === false || (recorded.records.length === 0 && recorded.layers.length === 0)) {
+    return data ? "a manifest was written for an empty cache" : undefined;
+  }
+  if (!data) return "no manifest was written";
+  const manifest = JSON.parse(data);
+  const listings = new Map();
+  for (const { blob } of manifest.layers ?? []) {
+    if (!listings.has(blob)) listings.set(blob, listLayer(await readBlob(container, `blobs/${blob}`)));
+  }
+  const layers = (manifest.layers ?? []).map(({ blob, parent = 0, annotations }) => {
+    const { content, diffId, entries } = listings.get(blob);
+    return { content, diffId, mediaType: annotations.mediaType, parent, entries };
+  });
+  const difference = compareCaches(canonical(recorded.layers, recorded.records), canonical(layers, manifest.records ?? []));
+  return difference && `${difference}${describeContents(recorded, layers)}`;
+}
+
+/** Where a layer's content is not what was recorded: the first entry that differs from the closest recording. */
+function describeContents(recorded, layers) {
+  for (const layer of layers) {
+    if (recorded.layers.some((other) => other.content === layer.content)) continue;
+    const plain = (list) => list.map(({ mtime, ...entry }) => JSON.stringify(entry));
+    const got = plain(layer.entries);
+    const closest = Object.values(recorded.contents)
+      .map(plain)
+      .sort((a, b) => b.filter((e) => got.includes(e)).length - a.filter((e) => got.includes(e)).length)[0];
+    const extra = got.filter((entry) => !closest?.includes(entry)).slice(0, 3);
+    const missing = (closest ?? []).filter((entry) => !got.includes(entry)).slice(0, 3);
+    return `\n got ${extra.join(" ")}\n want ${missing.join(" ")}`;
+  }
+  return "";
+}
+
+async function checkEpoch(testCase, inputs, folder, wants, results) {
+  const archive = join(folder, "image.tar");
+  const multi = (testCase.options?.platforms ?? []).length > 1;
+  const needsLlb = wants("llb") && [...(testCase.options?.platforms ?? [""])].length > 0 && results.llb === undefined;
+  if (multi && wants("image")) results.image = `images for several platforms are ${NOT_YET}`;
+  const outputs = wants("image") && !multi ? [{ kind: "oci", names: [], dest: archive, rewriteTimestamp: true }] : [];
+  let response;
+  try {
+    response = await withEngine(folder, (engine) => engine.build(requestOf(testCase, inputs, { buildArgs: { SOURCE_DATE_EPOCH: "0" }, outputs })));
+  } catch (error) {
+    if (wants("image")) results.image = `build failed: ${error.message}`;
+    return;
+  }
+  if (needsLlb && (testCase.has("llb-epoch0.pb") || multi)) {
+    const suffixed = multi ? testCase.has(`llb-epoch0.${formatPlatform(parsePlatform(testCase.options.platforms[0])).replaceAll("/", "-")}.pb`) : true;
+    if (suffixed) results.llb = compareLlb(testCase, response.definitions, "llb-epoch0");
+  }
+  if (wants("image") && !multi) results.image = compareImage(testCase, archive);
+}
+
+function compareImage(testCase, archive) {
+  const read = (path) => spawnSync("tar", ["-xOf", archive, path], { maxBuffer: 1 << 28 }).stdout;
+  const blob = (digest) => read(`blobs/sha256/${digest.slice("sha256:".length)}`);
+  const index = JSON.parse(read("index.json"));
+  const manifest = JSON.parse(blob(index.manifests[0].digest));
+  const recorded = testCase.recorded("image.json").images[0];
+  if (manifest.mediaType !== recorded.manifestMediaType) return `manifest type ${manifest.mediaType}`;
+  const varies = recorded.layers.some((layer) => layer.varies);
+  const config = blob(manifest.config.digest);
+  const wanted = testCase.bytes("image-config.json");
+  const contents = testCase.recorded("image.json").contents ?? {};
+  for (const [i, layer] of recorded.layers.entries()) {
+    const got = manifest.layers[i];
+    if (!got) return `layer ${i} is missing`;
+    const listing = listLayer(blob(got.digest));
+    if (layer.varies) continue;
+    if (got.mediaType !== layer.mediaType) return `layer ${i}: type ${got.mediaType}, want ${layer.mediaType}`;
+    if (listing.diffId !== layer.diffID) {
+      const plain = (list) => (list ?? []).map(({ mtime, ...entry }) => JSON.stringify(entry)).join("\n");
+      return `layer ${i}: diffID ${listing.diffId}, want ${layer.diffID}\ngot\n${plain(listing.entries)}\nwant\n${plain(contents[layer.diffID])}`;
+    }
+  }
+  if (manifest.layers.length !== recorded.layers.length) return `${manifest.layers.length} layers, want ${recorded.layers.length}`;
+  if (!varies && !config.equals(wanted)) return `config\n want ${wanted}\n got  ${config}`;
+  return undefined;
+}
+
+/** Not synchronously: the file server of the corpus runs in this process. */
+function run(command, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], timeout: 60_000, killSignal: "SIGKILL" });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
+    child.once("error", reject).once("close", (status) => resolve({ status, stderr }));
+  });
+}
+
+async function checkError(testCase, inputs, folder) {
+  const recorded = testCase.recorded("error.json");
+  const o = testCase.options ?? {};
+  const args = [join(ROOT, "bin", "bluekiln.js"), "build", "--progress=plain", "--state-dir", join(folder, "state"), "-f", join(inputs.dockerfile, "Dockerfile")];
+  if (o.target) args.push("--target", o.target);
+  for (const [key, value] of Object.entries(o.buildArgs ?? {})) args.push("--build-arg", `${key}=${value}`);
+  for (const platform of o.platforms ?? []) args.push("--platform", platform);
+  args.push(inputs.context);
+  const result = await run(process.execPath, args);
+  if (result.status !== recorded.exitCode) return `exit code ${result.status}, want ${recorded.exitCode}`;
+  const message = /^ERROR: (failed to build: [\s\S]*)$/m.exec(result.stderr)?.[1]?.trim() ?? result.stderr.trim().split("\n").pop();
+  const mask = (text) => text.replace(/of ref [^\s:]+:/g, "of ref <REF>:");
+  const accepted = [recorded.message, ...(recorded.otherMessages ?? [])];
+  return accepted.includes(mask(message)) ? undefined : `message\n want ${recorded.message}\n got  ${mask(message)}`;
+}
+
