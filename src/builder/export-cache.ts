@@ -22,11 +22,19 @@ export async function exportCache(engine: Engine, request: BuildRequest, keys: r
 }
 
 /** max: all results. min: those whose layers are all part of the build's result, or came from elsewhere as they are. */
-function includedIn(mode: "min" | "max", targets: readonly KeyNode[]): (node: KeyNode) => boolean {
+async function includedIn(
+  engine: Engine,
+  mode: "min" | "max",
+  targets: readonly KeyNode[],
+  signal: AbortSignal,
+): Promise<(node: KeyNode) => boolean> {
   if (mode === "max") return () => true;
   const chainOf = (node: KeyNode): readonly Ref[] => (node.result?.value as RefResult | undefined)?.ref?.chain ?? [];
-  const own = new Set(targets.flatMap(chainOf));
-  return (node) => chainOf(node).every((ref) => own.has(ref) || ref.provider !== undefined);
+  const own = new Set<string>();
+  for (const target of targets) {
+    for (const { digest } of await engine.refs.descriptors(chainOf(target).at(-1), signal)) own.add(digest);
+  }
+  return (node) => chainOf(node).every((ref) => ref.blob !== undefined && (own.has(ref.blob.digest) || ref.provider !== undefined));
 }
 
 async function exportOne(
@@ -51,7 +59,9 @@ async function exportOne(
         return { descriptor, createdAt: layer.createdAt };
       });
     };
-    const manifest = await step.status("preparing build cache for export", () => buildManifest({ targets: keys, includes: includedIn(mode, keys), layersOf }));
+    const manifest = await step.status("preparing build cache for export", async () =>
+      buildManifest({ targets: keys, includes: await includedIn(engine, mode, keys, signal), layersOf }),
+    );
     if (manifest.records.length === 0) return;
     const unique = new Map(manifest.layers.map((layer) => [layer.blob, layer]));
     await Promise.all(

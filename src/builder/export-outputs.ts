@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
-import { buildImage, pushImage, writeArchive, type BlobSource, type BuiltImage, type ImageLayer } from "../exporter/index.js";
+import { buildImage, buildIndex, pushImage, pushIndex, writeArchive, type BlobSource, type ImageIndex, type ImageLayer, type PlatformImage } from "../exporter/index.js";
 import { formatPlatform } from "../frontend/index.js";
 import type { Platform } from "../llb/index.js";
 import type { Progress, Step } from "../progress/index.js";
@@ -43,24 +43,29 @@ async function exportOne(
     await progress.step(name, async () => exportFiles(engine, request, output, results));
     return {};
   }
-  if (results.length > 1) throw new BuildError("MULTI_PLATFORM", "images for several platforms at once are not supported yet; build them one by one");
-  const [result] = results as [PlatformResult];
   const names = output.names.map((name) => withDefaultTag(parseReference(name)));
   return progress.step(output.kind === "image" ? "exporting to image" : `exporting to ${output.kind} image format`, async (step) => {
     const refs = new Map<string, Ref>();
-    const image = await step.status("exporting layers", () => makeImage(engine, request, result, output.rewriteTimestamp, refs));
-    await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
-    await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
+    const images = await step.status("exporting layers", () =>
+      Promise.all(results.map((result) => makeImage(engine, request, result, output.rewriteTimestamp, refs))),
+    );
+    for (const { image } of images) {
+      await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
+      await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
+    }
+    const index = images.length > 1 ? buildIndex(images) : undefined;
+    if (index) await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
     const source = blobSource(engine, refs, signal);
     if (isImage(output)) {
-      if (output.push) for (const name of names) await push(engine, image, name, source, step, signal);
+      if (output.push) for (const name of names) await push(engine, images, index, name, source, step, signal);
     } else {
-      await step.status("sending tarball", () => writeTarball(output, image, names, source));
+      await step.status("sending tarball", () => writeTarball(output, images, index, names, source));
     }
+    const top = index?.descriptor ?? images[0]!.image.descriptor;
     return {
-      "containerimage.config.digest": image.configDescriptor.digest,
-      "containerimage.descriptor": image.descriptor,
-      "containerimage.digest": image.descriptor.digest,
+      ...(!index && { "containerimage.config.digest": images[0]!.image.configDescriptor.digest }),
+      "containerimage.descriptor": top,
+      "containerimage.digest": top.digest,
       ...(names.length > 0 && { "image.name": names.map(formatReference).join(",") }),
     };
   });
@@ -80,7 +85,7 @@ async function makeImage(
   result: PlatformResult,
   rewriteTimestamp: boolean,
   refs: Map<string, Ref>,
-): Promise<BuiltImage> {
+): Promise<PlatformImage> {
   const { signal } = request;
   const epochText = request.frontend.buildArgs["SOURCE_DATE_EPOCH"];
   const epoch = epochText ? Number(epochText) : undefined;
@@ -94,7 +99,9 @@ async function makeImage(
       return { descriptor, createdAt: ref.createdAt };
     }),
   );
-  return buildImage(result.config, layers, epoch === undefined ? undefined : epoch * 1000, request.annotations);
+  const image = buildImage(result.config, layers, epoch === undefined ? undefined : epoch * 1000, request.annotations);
+  const { OS, Architecture, Variant } = result.platform;
+  return { image, platform: { os: OS, architecture: Architecture, ...(Variant !== undefined && Variant !== "" && { variant: Variant }) } };
 }
 
 function baseLayerCount(config: string): number {
@@ -114,7 +121,8 @@ function blobSource(engine: Engine, refs: ReadonlyMap<string, Ref>, signal: Abor
 
 async function push(
   engine: Engine,
-  image: BuiltImage,
+  images: readonly PlatformImage[],
+  index: ImageIndex | undefined,
   name: Reference,
   source: BlobSource,
   step: Step,
@@ -122,7 +130,11 @@ async function push(
 ): Promise<void> {
   const text = formatReference(name);
   try {
-    await step.status(`pushing ${text}`, () => pushImage(image, name, engine.registry, source, signal));
+    await step.status(`pushing ${text}`, () => {
+      const built = images.map(({ image }) => image);
+      if (index) return pushIndex(index, built, name, engine.registry, source, signal);
+      return pushImage(built[0]!, name, engine.registry, source, signal);
+    });
   } catch (error) {
     if (signal.aborted) throw error;
     const message = messageOf(error);
@@ -133,14 +145,16 @@ async function push(
 
 async function writeTarball(
   output: ArchiveOutput,
-  image: BuiltImage,
+  images: readonly PlatformImage[],
+  index: ImageIndex | undefined,
   names: readonly Reference[],
   source: BlobSource,
 ): Promise<void> {
+  if (output.kind === "docker" && index) {
+    throw new BuildError("MULTI_PLATFORM", "docker exporter does not currently support exporting manifest lists");
+  }
   if (output.dest !== "-") await mkdir(dirname(resolve(output.dest)), { recursive: true });
-  const { architecture, os, variant } = JSON.parse(image.config.toString()) as { architecture: string; os: string; variant?: string };
-  const platform = { architecture, os, ...(variant !== undefined && { variant }) };
-  await writeArchive(output.kind, output.dest === "-" ? process.stdout : output.dest, [{ image, platform }], names, source);
+  await writeArchive(output.kind, output.dest === "-" ? process.stdout : output.dest, images, index, names, source);
 }
 
 async function exportFiles(

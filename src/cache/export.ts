@@ -1,7 +1,7 @@
 // Cache keys and results to a manifest: every key that the build's result stands on, equal keys made one, results with
 // their layers. What is exported and how equal keys are found follows BuildKit's cache chains.
 import { compareBytes, type Digest } from "../lib/index.js";
-import type { LayerDescriptor } from "../snapshot/index.js";
+import { ociLayerType, type LayerDescriptor } from "../snapshot/index.js";
 import type { KeyNode } from "../solver/index.js";
 import type { CacheLayer, CacheManifest } from "./types.js";
 
@@ -149,7 +149,7 @@ class LayerTable {
     const sorted = keys.map((key): CacheLayer => {
       const { layer, parent } = this.#entries.get(key)!;
       const { digest, mediaType, diffId, size } = layer.descriptor;
-      return { blob: digest, parent: parent === undefined ? -1 : index.get(parent)!, mediaType, diffId, size, createdAt: layer.createdAt };
+      return { blob: digest, parent: parent === undefined ? -1 : index.get(parent)!, mediaType: ociLayerType(mediaType), diffId, size, createdAt: layer.createdAt };
     });
     return { sorted, indexOf: (layers) => index.get(layers.map((layer) => layer.descriptor.digest).join(" "))! };
   }

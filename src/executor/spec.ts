@@ -1,4 +1,5 @@
 // The config.json of a build step, with BuildKit's defaults: capabilities, namespaces, masked paths, seccomp.
+import { readFileSync } from "node:fs";
 import { ALLOWED, ALLOWED_ON } from "./seccomp-calls.js";
 import type { ContainerSpec } from "./types.js";
 
@@ -18,7 +19,7 @@ const ARCHITECTURES: Readonly<Record<string, readonly string[]>> = {
 
 /** @param cgroups the runtime can make cgroups here */
 export function runtimeConfig(spec: ContainerSpec, cgroups: boolean, cgroupsPath: string): object {
-  const capabilities = spec.privileged ? ALL_CAPABILITIES : CAPABILITIES;
+  const capabilities = spec.privileged ? ALL_CAPABILITIES.filter(heldByUs) : CAPABILITIES;
   const namespaces = ["pid", "ipc", "uts", "mount", ...(cgroups ? ["cgroup"] : []), ...(spec.network === "none" ? ["network"] : [])];
   return {
     ociVersion: "1.0.2",
@@ -42,6 +43,15 @@ export function runtimeConfig(spec: ContainerSpec, cgroups: boolean, cgroupsPath
       ...(!spec.privileged && { maskedPaths: MASKED, readonlyPaths: READONLY, seccomp: seccomp() }),
     },
   };
+}
+
+/** Capabilities by number, as the kernel's masks have them. */
+const NUMBERS = ["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE"];
+
+/** A privileged step gets what this process may have; asking for more fails. */
+function heldByUs(capability: string): boolean {
+  const mask = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return ((BigInt(`0x${mask}`) >> BigInt(NUMBERS.indexOf(capability.slice("CAP_".length)))) & 1n) === 1n;
 }
 
 function systemMounts(spec: ContainerSpec, cgroups: boolean): object[] {

@@ -6,18 +6,14 @@ import type { Writable } from "node:stream";
 import { goJson, goJsonIndent, hexOf, type Digest } from "../lib/index.js";
 import { padding, tarHeader, tarTrailer } from "../layer/index.js";
 import { familiarReference, type Reference } from "../registry/index.js";
-import { descriptorJson, OCI_INDEX, type BuiltImage } from "./image.js";
+import { descriptorJson, OCI_INDEX, type ImageIndex, type PlatformImage } from "./image.js";
 import type { BlobSource } from "./push.js";
-
-export interface ArchiveImage {
-  readonly image: BuiltImage;
-  readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string } | undefined;
-}
 
 export async function writeArchive(
   format: "oci" | "docker",
   target: string | Writable,
-  images: readonly ArchiveImage[],
+  images: readonly PlatformImage[],
+  index: ImageIndex | undefined,
   names: readonly Reference[],
   source: BlobSource,
 ): Promise<void> {
@@ -30,15 +26,17 @@ export async function writeArchive(
     await tar.file(blobPath(image.descriptor.digest), image.manifest);
     for (const layer of image.layers) await tar.blob(blobPath(layer.digest), await source.file(layer), layer.size);
   }
-  await tar.file("index.json", Buffer.from(indexJson(images, names)));
+  if (index) await tar.file(blobPath(index.descriptor.digest), index.data);
+  await tar.file("index.json", Buffer.from(indexJson(images, index, names)));
   if (format === "docker") await tar.file("manifest.json", Buffer.from(dockerManifest(images, names)));
   await tar.file("oci-layout", Buffer.from(goJson({ imageLayoutVersion: "1.0.0" })));
   await tar.finish(typeof target === "string");
 }
 
-function indexJson(images: readonly ArchiveImage[], names: readonly Reference[]): string {
-  const manifests = images.flatMap(({ image, platform }) => {
-    const base = descriptorJson(image.descriptor) as Record<string, string | number>;
+function indexJson(images: readonly PlatformImage[], index: ImageIndex | undefined, names: readonly Reference[]): string {
+  const tops = index ? [{ descriptor: index.descriptor, platform: undefined }] : images.map(({ image, platform }) => ({ descriptor: image.descriptor, platform }));
+  const manifests = tops.flatMap(({ descriptor, platform }) => {
+    const base = descriptorJson(descriptor) as Record<string, string | number>;
     const named = names.length > 0 ? names : [undefined];
     return named.map((name) => ({
       ...base,
@@ -54,7 +52,7 @@ function indexJson(images: readonly ArchiveImage[], names: readonly Reference[])
   return goJsonIndent({ schemaVersion: 2, mediaType: OCI_INDEX, manifests });
 }
 
-function dockerManifest(images: readonly ArchiveImage[], names: readonly Reference[]): string {
+function dockerManifest(images: readonly PlatformImage[], names: readonly Reference[]): string {
   return goJson(
     images.map(({ image }) => ({
       Config: blobPath(image.configDescriptor.digest),

@@ -2,7 +2,7 @@
 // history times and the creation time; top-level keys are in order of their names, everything inside stays as it was.
 import { digestOf, goJson, goJsonIndent, sorted, type GoValue } from "../lib/index.js";
 import type { Descriptor } from "../content/index.js";
-import type { LayerDescriptor } from "../snapshot/index.js";
+import { ociLayerType, type LayerDescriptor } from "../snapshot/index.js";
 
 export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 export const OCI_CONFIG = "application/vnd.oci.image.config.v1+json";
@@ -12,6 +12,26 @@ export interface ImageLayer {
   readonly descriptor: LayerDescriptor;
   /** milliseconds since 1970 */
   readonly createdAt: number;
+}
+
+/** Several images under one name, one for each platform. */
+export interface ImageIndex {
+  readonly data: Buffer;
+  readonly descriptor: Descriptor;
+}
+
+export interface PlatformImage {
+  readonly image: BuiltImage;
+  readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
+}
+
+export function buildIndex(images: readonly PlatformImage[]): ImageIndex {
+  const manifests = images.map(({ image, platform }) => ({
+    ...(descriptorJson(image.descriptor) as Record<string, GoValue>),
+    platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
+  }));
+  const data = Buffer.from(goJsonIndent({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }));
+  return { data, descriptor: { mediaType: OCI_INDEX, digest: digestOf(data), size: data.length } };
 }
 
 export interface BuiltImage {
@@ -56,11 +76,6 @@ export function descriptorJson({ mediaType, digest, size }: Descriptor): GoValue
   return { mediaType: ociLayerType(mediaType), digest, size };
 }
 
-/** An OCI manifest names OCI types, whatever the registry the layer came from says. */
-function ociLayerType(mediaType: string): string {
-  return mediaType.replace("application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.oci.image.layer.v1.tar+gzip");
-}
-
 function patchConfig(frontendConfig: string, layers: readonly ImageLayer[], epoch: number | undefined): string {
   const config = JSON.parse(frontendConfig) as Record<string, GoValue>;
   const history = completeHistory((config["history"] ?? []) as unknown as HistoryEntry[], layers);
@@ -73,7 +88,7 @@ function patchConfig(frontendConfig: string, layers: readonly ImageLayer[], epoc
     comment: comment || undefined,
     empty_layer: empty_layer || undefined,
   }));
-  config["created"] = epoch !== undefined ? timeText(epoch) : ((config["created"] as string | undefined) ?? last);
+  config["created"] = (config["created"] as string | undefined) ?? last ?? (epoch === undefined ? undefined : timeText(epoch));
   return goJson(sorted(config));
 }
 

@@ -1,3 +1,3 @@
-export { buildImage, descriptorJson, OCI_INDEX, type BuiltImage, type ImageLayer } from "./image.js";
-export { pushImage, type BlobSource } from "./push.js";
-export { writeArchive, type ArchiveImage } from "./archive.js";
+export { buildImage, buildIndex, type BuiltImage, type ImageIndex, type ImageLayer, type PlatformImage } from "./image.js";
+export { pushImage, pushIndex, type BlobSource } from "./push.js";
+export { writeArchive } from "./archive.js";

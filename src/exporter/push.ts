@@ -2,13 +2,26 @@
 import { Limiter } from "../lib/index.js";
 import type { Reference, RegistryClient } from "../registry/index.js";
 import type { LayerDescriptor } from "../snapshot/index.js";
-import type { BuiltImage } from "./image.js";
+import type { BuiltImage, ImageIndex } from "./image.js";
 
 export interface BlobSource {
   /** a file with the blob; fetches it if it is only known where it is */
   file(descriptor: LayerDescriptor): Promise<string>;
   /** repository of the same registry that has the blob */
   repositoryOf(descriptor: LayerDescriptor, domain: string): string | undefined;
+}
+
+/** An index after the images it names; they are there by digest alone. */
+export async function pushIndex(
+  index: ImageIndex,
+  images: readonly BuiltImage[],
+  reference: Reference,
+  registry: RegistryClient,
+  source: BlobSource,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const image of images) await pushImage(image, { ...reference, tag: undefined }, registry, source, signal);
+  await registry.pushManifest(reference, index.descriptor.mediaType, index.data, signal);
 }
 
 export async function pushImage(

@@ -186,7 +186,7 @@ class LayerSink implements TarSink {
         return;
       case "hardlink":
         linkSync(fsPath(resolveInRoot(this.#options.target, entry.linkname, false)), fsPath(path));
-        return;
+        break;
       case "symlink":
         symlinkSync(fsPath(entry.linkname), fsPath(path));
         break;

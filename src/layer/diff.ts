@@ -60,8 +60,6 @@ class Differ {
   readonly #out: (chunk: Buffer) => Promise<void>;
   /** inode -> first name written */
   readonly #inodes = new Map<bigint, BytePath>();
-  /** unchanged names of inodes, written as links once the inode itself is written */
-  readonly #unchangedLinks = new Map<bigint, { name: BytePath; stat: BigIntStats; path: BytePath }[]>();
   readonly #written = new Set<BytePath>();
 
   constructor(options: DiffOptions, out: (chunk: Buffer) => Promise<void>) {
@@ -110,16 +108,11 @@ class Differ {
   }
 
   async #linked(name: BytePath, path: BytePath, stat: BigIntStats, unchanged: boolean): Promise<void> {
+    if (unchanged) return;
     const source = this.#inodes.get(stat.ino);
     if (source !== undefined) return this.#write(name, path, stat, source);
-    if (unchanged) {
-      this.#unchangedLinks.set(stat.ino, [...(this.#unchangedLinks.get(stat.ino) ?? []), { name, stat, path }]);
-      return;
-    }
     this.#inodes.set(stat.ino, name);
     await this.#write(name, path, stat, undefined);
-    for (const link of this.#unchangedLinks.get(stat.ino) ?? []) await this.#write(link.name, link.path, link.stat, name);
-    this.#unchangedLinks.delete(stat.ino);
   }
 
   async #whiteout(name: BytePath): Promise<void> {

@@ -11,10 +11,9 @@ export function tarHeader(entry: TarEntry): Buffer {
   const records = paxRecords(entry);
   if (records.length === 0) return ustar(entry, splitName(entry.name)!);
   const text = Buffer.from(records.join(""), "latin1");
-  const base = entry.name.replace(/\/+$/, "").split("/").pop() ?? "";
-  const dir = entry.name.replace(/\/+$/, "").split("/").slice(0, -1).join("/");
-  const paxName = ascii(`${dir === "" ? "" : `${dir}/`}PaxHeaders.0/${base}`).slice(0, 100).replace(/\/+$/, "");
-  const header = rawHeader({ name: paxName, mode: 0, uid: 0, gid: 0, size: text.length, mtime: 0, flag: "x", linkname: "", devmajor: 0, devminor: 0, prefix: "" });
+  const slash = entry.name.lastIndexOf("/") + 1;
+  const paxName = ascii(`${entry.name.slice(0, slash)}PaxHeaders.0/${entry.name.slice(slash)}`).slice(0, 100).replace(/\/+$/, "");
+  const header = rawHeader({ name: paxName, mode: 0, uid: 0, gid: 0, size: text.length, mtime: 0, flag: "x", linkname: "", prefix: "" });
   const short: TarEntry = {
     ...entry,
     name: ascii(entry.name),
@@ -99,8 +98,9 @@ interface RawHeader {
   readonly mtime: number;
   readonly flag: string;
   readonly linkname: string;
-  readonly devmajor: number;
-  readonly devminor: number;
+  /** left out in headers that only carry records */
+  readonly devmajor?: number;
+  readonly devminor?: number;
   readonly prefix: string;
 }
 
@@ -119,8 +119,8 @@ function rawHeader(raw: RawHeader): Buffer {
   block.write(raw.flag, 156, "latin1");
   block.write(raw.linkname, 157, 100, "latin1");
   block.write("ustar\x0000", 257, "latin1");
-  octal(raw.devmajor, 329, 8);
-  octal(raw.devminor, 337, 8);
+  if (raw.devmajor !== undefined) octal(raw.devmajor, 329, 8);
+  if (raw.devminor !== undefined) octal(raw.devminor, 337, 8);
   block.write(raw.prefix, 345, 155, "latin1");
   let sum = 0;
   for (const byte of block) sum += byte;

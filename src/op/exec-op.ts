@@ -118,7 +118,7 @@ export class ExecOp implements Op<RefResult> {
           if (opt.optional) return undefined;
           throw new BuildError("SSH_MISSING", `unset ssh forward key ${opt.ID === "" ? "default" : opt.ID}`);
         }
-        return { destination, readonly: false, source: { kind: "path", path } };
+        return { destination, readonly: false, source: { kind: "agent", path, mode: opt.mode, uid: opt.uid, gid: opt.gid } };
       }
     }
   }

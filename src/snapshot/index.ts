@@ -1,2 +1,2 @@
-export type * from "./types.js";
+export * from "./types.js";
 export { Ref, RefStore } from "./ref-store.js";

@@ -64,7 +64,7 @@ export function makeFolders(path: BytePath, mode: number, owner: Owner | undefin
 /** @throws BuildError COPY_FAILED, NOT_FOUND */
 export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions): void {
   const { sourceRoot, targetRoot, owner, time } = options;
-  const folderMode = typeof options.mode === "number" ? options.mode : 0o755;
+  const folderMode = typeof options.mode === "number" ? options.mode & 0o777 : 0o755;
   const made: BytePath[] = [];
   const ensure = (path: BytePath): void => {
     made.push(...makeFolders(path, folderMode, owner, time));

@@ -108,18 +108,15 @@ function ownerOf(root: BytePath, opt: ChownOpt | undefined): Owner | undefined {
       return "";
     }
   };
-  const id = (user: UserOpt | undefined, kind: "user" | "group"): number | undefined => {
+  const id = (user: UserOpt | undefined, kind: "user" | "group", unknown = 0): number | undefined => {
     if (!user) return undefined;
     if (user.kind === "byID") return user.id;
     if (user.input < 0) throw new BuildError("FILE_OP_INVALID", `invalid ${kind} index: ${user.input}`);
-    return lookupId(kind, user.name, read) ?? 0;
+    return lookupId(kind, user.name, read) ?? unknown;
   };
   const uid = id(opt.user, "user") ?? 0;
-  let gid = id(opt.group, "group");
-  if (gid === undefined) {
-    gid = opt.user?.kind === "byName" ? primaryGroup(opt.user.name, read) : uid;
-  }
-  return { uid, gid };
+  const primary = opt.user?.kind === "byName" ? primaryGroup(opt.user.name, read) : uid;
+  return { uid, gid: id(opt.group, "group", primary) ?? primary };
 }
 
 function primaryGroup(name: string, read: (path: string) => string): number {

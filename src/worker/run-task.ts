@@ -1,6 +1,7 @@
 // A build step's command in a container: mounts its root and its mounts, runs it, and removes what the mounts left
 // behind in the root.
 import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { findRuntime, hostResolvConf, lookupUser, runContainer, type ContainerMount, type Runtime } from "../executor/index.js";
 import { join, lstatMaybe, resolveInRoot } from "../layer/index.js";
 import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
@@ -51,9 +52,9 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
     { destination: "/etc/resolv.conf", source: textOf(systemFile(hostResolvConf(), 0o644)), type: "bind", readonly: true },
     { destination: "/etc/hosts", source: textOf(systemFile(hostsFile(task), 0o644)), type: "bind", readonly: true },
   ];
-  const locks: number[] = [];
+  const closers: (() => void)[] = [];
   try {
-    for (const mount of task.mounts) containerMounts.push(prepareMount(mount, mounts, systemFile, locks));
+    for (const mount of task.mounts) containerMounts.push(await prepareMount(mount, mounts, systemFile, system, closers));
     const env = task.env.some((entry) => entry.startsWith("PATH="))
       ? task.env
       : ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...task.env];
@@ -73,7 +74,7 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
     );
     return { exitCode };
   } finally {
-    for (const fd of locks) closeSync(fd);
+    for (const close of closers) close();
     cleanup();
   }
 }
@@ -84,12 +85,13 @@ function hostsFile(task: RunTask): string {
   return `127.0.0.1\tlocalhost ${name}\n::1\tlocalhost ip6-localhost ip6-loopback\n${extra}`;
 }
 
-function prepareMount(
+async function prepareMount(
   mount: RunMount,
   mounts: Mounts,
   systemFile: (data: string | Uint8Array, mode: number, uid: number, gid: number) => BytePath,
-  locks: number[],
-): ContainerMount {
+  system: BytePath,
+  closers: (() => void)[],
+): Promise<ContainerMount> {
   const { destination, readonly, source } = mount;
   switch (source.kind) {
     case "tmpfs":
@@ -101,8 +103,8 @@ function prepareMount(
         type: "bind",
         source: textOf(systemFile(source.data, source.mode, source.uid, source.gid)),
       };
-    case "path":
-      return { destination, readonly, type: "bind", source: source.path };
+    case "agent":
+      return { destination, readonly, type: "bind", source: textOf(await openAgent(source, system, closers)) };
     case "tree": {
       const layers = source.tree.kind === "layers" ? source.tree.layers : undefined;
       let tree = mounts.view(source.tree);
@@ -113,7 +115,7 @@ function prepareMount(
     case "cache": {
       mkdirSync(`${source.folder}/fs`, { recursive: true });
       const lock = openSync(`${source.folder}/lock`, "a");
-      locks.push(lock);
+      closers.push(() => closeSync(lock));
       if (source.layers.length === 0) {
         return { destination, readonly, type: "bind", source: textOf(selected(bytePath(`${source.folder}/fs`), source.selector)) };
       }
@@ -122,6 +124,31 @@ function prepareMount(
       return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
     }
   }
+}
+
+let agents = 0;
+
+/** A socket of the step's own, with the owner and mode it asks for, in front of the client's agent. */
+async function openAgent(
+  { path, mode, uid, gid }: { path: string; mode: number; uid: number; gid: number },
+  system: BytePath,
+  closers: (() => void)[],
+): Promise<BytePath> {
+  const socket = join(system, `agent${++agents}`);
+  const server = createServer((client) => {
+    const agent = connect(path);
+    client.pipe(agent).pipe(client);
+    client.on("error", () => agent.destroy());
+    agent.on("error", () => client.destroy());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(textOf(socket), resolve);
+  });
+  closers.push(() => server.close());
+  chmodSync(fsPath(socket), mode);
+  chownSync(fsPath(socket), uid, gid);
+  return socket;
 }
 
 /** Cache folders are named "<state>/caches/x"; overlay options are relative to the state folder. */

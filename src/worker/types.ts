@@ -64,7 +64,8 @@ export interface RunMount {
     | { readonly kind: "cache"; readonly layers: readonly string[]; readonly folder: string; readonly selector: string }
     | { readonly kind: "tmpfs"; readonly size: number }
     | { readonly kind: "file"; readonly data: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number }
-    | { readonly kind: "path"; readonly path: string };
+    /** a socket that leads to the agent at `path` */
+    | { readonly kind: "agent"; readonly path: string; readonly mode: number; readonly uid: number; readonly gid: number };
 }
 
 export interface RunTask {

@@ -108,7 +108,7 @@ class UnpackSink implements TarSink {
         return;
       case "hardlink":
         linkSync(fsPath(resolveInRoot(this.#root, entry.linkname, false)), fsPath(path));
-        return;
+        break;
       case "symlink":
         symlinkSync(fsPath(entry.linkname), fsPath(path));
         break;

@@ -15,6 +15,7 @@ const { values } = parseArgs({
     kind: { type: "string" },
     case: { type: "string" },
     json: { type: "boolean", default: false },
+    verbose: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -52,7 +53,9 @@ async function main() {
     const pattern = values.case ? new RegExp(values.case) : undefined;
     for (const testCase of readCases(corpus)) {
       if (pattern && !pattern.test(testCase.id)) continue;
+      const start = Date.now();
       const results = await checkCase(testCase, { kinds, work, corpus });
+      if (values.verbose) console.error(`${testCase.id} ${Date.now() - start} ms`);
       for (const [kind, difference] of Object.entries(results)) {
         if (difference === undefined) report[kind].passed++;
         else {
