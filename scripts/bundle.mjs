@@ -12,7 +12,9 @@ await build({
   target: "node20.19",
   chunkNames: "[name]-[hash]",
   external: ["koffi", "lmdb"],
-  banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+  banner: {
+    js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+  },
   legalComments: "none",
   logLevel: "warning",
 });

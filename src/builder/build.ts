@@ -3,13 +3,13 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "../cache/index.js";
-import { messageOf } from "../lib/index.js";
+import { messageOf, type Digest } from "../lib/index.js";
 import { buildDockerfile, hostPlatform, type FrontendHost, type FrontendResult } from "../frontend/index.js";
-import type { Definition, Platform } from "../llb/index.js";
+import type { Definition } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
 import { Progress } from "../progress/index.js";
 import { InProcessSession } from "../session/index.js";
-import { Solver, type CacheStore, type Edge, type KeyNode, type Lookup, type Vertex } from "../solver/index.js";
+import { Solver, type CacheStore, type KeyNode, type Lookup, type Vertex } from "../solver/index.js";
 import { ImageSource, resolveError } from "../source/index.js";
 import type { Engine } from "./engine.js";
 import { exportCache } from "./export-cache.js";
@@ -61,39 +61,61 @@ export class Build {
       { ...request.frontend, contexts: request.contexts, sessionId: this.#id, buildPlatform: hostPlatform() },
       this.#frontendHost(),
     );
-    const solved = await Promise.all(outcome.results.map((result) => this.#solve(result, imports)));
-    const keys = solved.flatMap((one) => one.keys);
-    const results = solved.map((one) => one.result);
-    const output = exportOutputs(this.#engine, request, results, this.#progress);
+    const { results, keys } = await this.#solve(outcome.results, imports);
+    const output = exportOutputs(
+      this.#engine,
+      request,
+      { results, multiPlatform: outcome.multiPlatform },
+      this.#progress,
+    );
     // The cache goes out while the image is pushed; a failure of the image comes first.
     const cache = exportCache(this.#engine, request, keys, this.#progress);
     cache.catch(() => undefined);
     const metadata = await output;
     await cache;
-    return { metadata, definitions: outcome.results.map((result) => result.definition), frontendResults: outcome.results };
+    return {
+      metadata,
+      definitions: outcome.results.map((result) => result.definition),
+      frontendResults: outcome.results,
+    };
   }
 
+  /** One solver for all platforms: what their graphs have in common is solved once. */
   async #solve(
-    result: FrontendResult,
+    frontendResults: readonly FrontendResult[],
     imports: Promise<readonly CacheStore<RefResult>[]>,
-  ): Promise<{ result: PlatformResult; keys: readonly KeyNode[] }> {
-    const { definition, platform, config, baseConfig } = result;
-    if (!definition) return { result: { ref: undefined, platform, config, baseConfig }, keys: [] };
-    const { solver, target } = this.#solver(definition, platform, imports);
-    const value = await solver.solve(target);
-    const keys = await solver.keysOf(target);
+  ): Promise<{ results: PlatformResult[]; keys: KeyNode[] }> {
+    const { state } = this.#engine;
+    const graphs = frontendResults.map(
+      ({ definition, platform }) =>
+        definition && loadDefinition(definition, platform, this.#context, state.root),
+    );
+    const vertices = new Map(graphs.flatMap((graph) => [...(graph?.vertices ?? [])]));
+    const solver = this.#solver(vertices, imports);
+    const solved = await Promise.all(
+      graphs.map(async (graph) => {
+        if (!graph) return { ref: undefined, keys: [] };
+        const { ref } = await solver.solve(graph.target);
+        return { ref, keys: await solver.keysOf(graph.target) };
+      }),
+    );
+    const keys = solved.flatMap((one) => one.keys);
     if (this.#request.cacheTo.length > 0) await solver.loadResults(keys);
-    return { result: { ref: value.ref, platform, config, baseConfig }, keys };
+    const results = frontendResults.map(({ platform, config, baseConfig }, i) => ({
+      ref: solved[i]!.ref,
+      platform,
+      config,
+      baseConfig,
+    }));
+    return { results, keys };
   }
 
   #solver(
-    definition: Definition,
-    platform: Platform,
+    vertices: ReadonlyMap<Digest, Vertex<RefResult>>,
     imports: Promise<readonly CacheStore<RefResult>[]>,
-  ): { solver: Solver<RefResult>; target: Edge } {
-    const { vertices, target } = loadDefinition(definition, platform, this.#context, this.#engine.state.root);
+  ): Solver<RefResult> {
     for (const vertex of vertices.values()) this.#declare(vertex);
-    const solver = new Solver<RefResult>({
+    return new Solver<RefResult>({
       vertices,
       local: this.#engine.localCache,
       imports,
@@ -104,11 +126,14 @@ export class Build {
         completed: (digest, lookup, error) => this.#completed(vertices.get(digest)!, lookup, error),
       },
     });
-    return { solver, target };
   }
 
   #declare(vertex: Vertex<RefResult>): void {
-    this.#progress.declare(vertex.digest, vertex.name, vertex.inputs.map((input) => input.vertex));
+    this.#progress.declare(
+      vertex.digest,
+      vertex.name,
+      vertex.inputs.map((input) => input.vertex),
+    );
   }
 
   #completed(vertex: Vertex<RefResult>, lookup: Lookup | undefined, error: Error | undefined): void {
@@ -136,7 +161,10 @@ export class Build {
   }
 
   /** Files of a client's folder, read where they are. */
-  async #readFiles(definition: Definition, paths: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+  async #readFiles(
+    definition: Definition,
+    paths: readonly string[],
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
     const { op, metadata } = definition.ops[0]!;
     const name = op.kind === "source" ? op.source.identifier.replace("local://", "") : "";
     const folder = this.#session.folder(name);
@@ -171,7 +199,11 @@ export class Build {
           });
         } catch (error) {
           if (signal.aborted) throw error;
-          this.#progress.emit({ kind: "warning", vertex: "", text: `cache ${config.names.join(";")} is not used: ${messageOf(error)}` });
+          this.#progress.emit({
+            kind: "warning",
+            vertex: "",
+            text: `cache ${config.names.join(";")} is not used: ${messageOf(error)}`,
+          });
           return [];
         }
       }),
@@ -189,4 +221,3 @@ export class Build {
     });
   }
 }
-

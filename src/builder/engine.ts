@@ -37,7 +37,12 @@ export class Engine implements Builder {
     this.#database = new Database(stateDir);
     this.blobs = new BlobStore(join(stateDir, "content"), this.state.own);
     this.worker = new Worker({ stateRoot: stateDir, own: this.state.own, fileThreads: 2 });
-    this.refs = new RefStore({ state: this.state, database: this.#database, blobs: this.blobs, worker: this.worker });
+    this.refs = new RefStore({
+      state: this.state,
+      database: this.#database,
+      blobs: this.blobs,
+      worker: this.worker,
+    });
     this.localCache = new LocalCacheStore(this.#database, this.refs);
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));
     this.runtime = runtime;
@@ -64,4 +69,3 @@ export class Engine implements Builder {
     }
   }
 }
-

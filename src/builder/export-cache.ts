@@ -1,5 +1,11 @@
 // The build's cache to Azure: layers that are not there yet, then the manifest.
-import { AzblobBackend, buildManifest, encodeManifest, type ResultLayer, type RefResult } from "../cache/index.js";
+import {
+  AzblobBackend,
+  buildManifest,
+  encodeManifest,
+  type ResultLayer,
+  type RefResult,
+} from "../cache/index.js";
 import { Limiter, messageOf } from "../lib/index.js";
 import type { Progress } from "../progress/index.js";
 import type { Ref } from "../snapshot/index.js";
@@ -8,14 +14,23 @@ import type { Engine } from "./engine.js";
 import type { BuildRequest, CacheExport } from "./types.js";
 
 /** @throws what the export failed with, unless it is to be ignored */
-export async function exportCache(engine: Engine, request: BuildRequest, keys: readonly KeyNode[], progress: Progress): Promise<void> {
+export async function exportCache(
+  engine: Engine,
+  request: BuildRequest,
+  keys: readonly KeyNode[],
+  progress: Progress,
+): Promise<void> {
   await Promise.all(
     request.cacheTo.map(async (target) => {
       try {
         await exportOne(engine, request, target, keys, progress);
       } catch (error) {
         if (!target.ignoreError || request.signal.aborted) throw error;
-        progress.emit({ kind: "warning", vertex: "", text: `cache export failed and is ignored: ${messageOf(error)}` });
+        progress.emit({
+          kind: "warning",
+          vertex: "",
+          text: `cache export failed and is ignored: ${messageOf(error)}`,
+        });
       }
     }),
   );
@@ -29,12 +44,15 @@ async function includedIn(
   signal: AbortSignal,
 ): Promise<(node: KeyNode) => boolean> {
   if (mode === "max") return () => true;
-  const chainOf = (node: KeyNode): readonly Ref[] => (node.result?.value as RefResult | undefined)?.ref?.chain ?? [];
-  const own = new Set<string>();
+  const chainOf = (node: KeyNode): readonly Ref[] =>
+    (node.result?.value as RefResult | undefined)?.ref?.chain ?? [];
+  const own = new Set<Ref>();
   for (const target of targets) {
-    for (const { digest } of await engine.refs.descriptors(chainOf(target).at(-1), signal)) own.add(digest);
+    await engine.refs.descriptors(chainOf(target).at(-1), signal);
+    for (const ref of chainOf(target))
+      for (let one: Ref | undefined = ref; one; one = one.origin) own.add(one);
   }
-  return (node) => chainOf(node).every((ref) => ref.blob !== undefined && (own.has(ref.blob.digest) || ref.provider !== undefined));
+  return (node) => chainOf(node).every((ref) => own.has(ref) || ref.provider !== undefined);
 }
 
 async function exportOne(
@@ -70,12 +88,19 @@ async function exportOne(
         .map(async (layer) => {
           if (await backend.hasBlob(layer.blob, signal)) return;
           const ref = refs.get(layer.blob)!;
-          const descriptor = { mediaType: layer.mediaType, digest: layer.blob, size: layer.size, diffId: layer.diffId };
+          const descriptor = {
+            mediaType: layer.mediaType,
+            digest: layer.blob,
+            size: layer.size,
+            diffId: layer.diffId,
+          };
           await step.status(`writing layer ${layer.blob}`, async () =>
             backend.putBlob(descriptor, await engine.refs.blobFile(descriptor, ref, signal), signal),
           );
         }),
     );
-    await step.status("writing cache manifest", () => backend.writeManifest(encodeManifest(manifest), signal));
+    await step.status("writing cache manifest", () =>
+      backend.writeManifest(encodeManifest(manifest), signal),
+    );
   });
 }

@@ -2,7 +2,17 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
-import { buildImage, buildIndex, pushImage, pushIndex, writeArchive, type BlobSource, type ImageIndex, type ImageLayer, type PlatformImage } from "../exporter/index.js";
+import {
+  buildImage,
+  buildIndex,
+  pushImage,
+  pushIndex,
+  writeArchive,
+  type BlobSource,
+  type ImageIndex,
+  type ImageLayer,
+  type PlatformImage,
+} from "../exporter/index.js";
 import { formatPlatform } from "../frontend/index.js";
 import type { Platform } from "../llb/index.js";
 import type { Progress, Step } from "../progress/index.js";
@@ -22,11 +32,15 @@ export interface PlatformResult {
 export async function exportOutputs(
   engine: Engine,
   request: BuildRequest,
-  results: readonly PlatformResult[],
+  {
+    results,
+    multiPlatform,
+  }: { readonly results: readonly PlatformResult[]; readonly multiPlatform: boolean },
   progress: Progress,
 ): Promise<Record<string, unknown>> {
   const metadata: Record<string, unknown> = {};
-  for (const output of request.outputs) Object.assign(metadata, await exportOne(engine, request, output, results, progress));
+  for (const output of request.outputs)
+    Object.assign(metadata, await exportOne(engine, request, output, results, multiPlatform, progress));
   return metadata;
 }
 
@@ -35,6 +49,7 @@ async function exportOne(
   request: BuildRequest,
   output: Output,
   results: readonly PlatformResult[],
+  multiPlatform: boolean,
   progress: Progress,
 ): Promise<Record<string, unknown>> {
   const { signal } = request;
@@ -44,31 +59,38 @@ async function exportOne(
     return {};
   }
   const names = output.names.map((name) => withDefaultTag(parseReference(name)));
-  return progress.step(output.kind === "image" ? "exporting to image" : `exporting to ${output.kind} image format`, async (step) => {
-    const refs = new Map<string, Ref>();
-    const images = await step.status("exporting layers", () =>
-      Promise.all(results.map((result) => makeImage(engine, request, result, output.rewriteTimestamp, refs))),
-    );
-    for (const { image } of images) {
-      await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
-      await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
-    }
-    const index = images.length > 1 ? buildIndex(images) : undefined;
-    if (index) await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
-    const source = blobSource(engine, refs, signal);
-    if (isImage(output)) {
-      if (output.push) for (const name of names) await push(engine, images, index, name, source, step, signal);
-    } else {
-      await step.status("sending tarball", () => writeTarball(output, images, index, names, source));
-    }
-    const top = index?.descriptor ?? images[0]!.image.descriptor;
-    return {
-      ...(!index && { "containerimage.config.digest": images[0]!.image.configDescriptor.digest }),
-      "containerimage.descriptor": top,
-      "containerimage.digest": top.digest,
-      ...(names.length > 0 && { "image.name": names.map(formatReference).join(",") }),
-    };
-  });
+  return progress.step(
+    output.kind === "image" ? "exporting to image" : `exporting to ${output.kind} image format`,
+    async (step) => {
+      const refs = new Map<string, Ref>();
+      const images = await step.status("exporting layers", () =>
+        Promise.all(
+          results.map((result) => makeImage(engine, request, result, output.rewriteTimestamp, refs)),
+        ),
+      );
+      for (const { image } of images) {
+        await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
+        await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
+      }
+      const index = multiPlatform ? buildIndex(images) : undefined;
+      if (index)
+        await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
+      const source = blobSource(engine, refs, signal);
+      if (isImage(output)) {
+        if (output.push)
+          for (const name of names) await push(engine, images, index, name, source, step, signal);
+      } else {
+        await step.status("sending tarball", () => writeTarball(output, images, index, names, source));
+      }
+      const top = index?.descriptor ?? images[0]!.image.descriptor;
+      return {
+        ...(!index && { "containerimage.config.digest": images[0]!.image.configDescriptor.digest }),
+        "containerimage.descriptor": top,
+        "containerimage.digest": top.digest,
+        ...(names.length > 0 && { "image.name": names.map(formatReference).join(",") }),
+      };
+    },
+  );
 }
 
 function isFiles(output: Output): output is FilesOutput {
@@ -94,14 +116,28 @@ async function makeImage(
   const layers = await Promise.all(
     chain.map(async (ref, i): Promise<ImageLayer> => {
       const clamp = rewriteTimestamp && epoch !== undefined && i >= base;
-      const descriptor = clamp ? await engine.refs.packClamped(ref, epoch, signal) : await engine.refs.pack(ref, signal);
+      const descriptor = clamp
+        ? await engine.refs.packClamped(ref, epoch, signal)
+        : await engine.refs.pack(ref, signal);
       if (!clamp) refs.set(descriptor.digest, ref);
       return { descriptor, createdAt: ref.createdAt };
     }),
   );
-  const image = buildImage(result.config, layers, epoch === undefined ? undefined : epoch * 1000, request.annotations);
+  const image = buildImage(
+    result.config,
+    layers,
+    epoch === undefined ? undefined : epoch * 1000,
+    request.annotations,
+  );
   const { OS, Architecture, Variant } = result.platform;
-  return { image, platform: { os: OS, architecture: Architecture, ...(Variant !== undefined && Variant !== "" && { variant: Variant }) } };
+  return {
+    image,
+    platform: {
+      os: OS,
+      architecture: Architecture,
+      ...(Variant !== undefined && Variant !== "" && { variant: Variant }),
+    },
+  };
 }
 
 function baseLayerCount(config: string): number {
@@ -111,7 +147,8 @@ function baseLayerCount(config: string): number {
 
 function blobSource(engine: Engine, refs: ReadonlyMap<string, Ref>, signal: AbortSignal): BlobSource {
   return {
-    file: (descriptor: LayerDescriptor) => engine.refs.blobFile(descriptor, refs.get(descriptor.digest), signal),
+    file: (descriptor: LayerDescriptor) =>
+      engine.refs.blobFile(descriptor, refs.get(descriptor.digest), signal),
     repositoryOf: (descriptor, domain) => {
       const name = refs.get(descriptor.digest)?.provider?.name;
       return name?.startsWith(`${domain}/`) ? name.slice(domain.length + 1) : undefined;
@@ -151,10 +188,20 @@ async function writeTarball(
   source: BlobSource,
 ): Promise<void> {
   if (output.kind === "docker" && index) {
-    throw new BuildError("MULTI_PLATFORM", "docker exporter does not currently support exporting manifest lists");
+    throw new BuildError(
+      "MULTI_PLATFORM",
+      "docker exporter does not currently support exporting manifest lists",
+    );
   }
   if (output.dest !== "-") await mkdir(dirname(resolve(output.dest)), { recursive: true });
-  await writeArchive(output.kind, output.dest === "-" ? process.stdout : output.dest, images, index, names, source);
+  await writeArchive(
+    output.kind,
+    output.dest === "-" ? process.stdout : output.dest,
+    images,
+    index,
+    names,
+    source,
+  );
 }
 
 async function exportFiles(
@@ -167,11 +214,17 @@ async function exportFiles(
   for (const { ref, platform } of results) {
     const layers = await engine.refs.folders(ref, signal);
     const folder = results.length > 1 ? formatPlatform(platform).replaceAll("/", "_") : "";
-    const target = output.dest === "-" ? "-" : resolve(output.kind === "local" ? join(output.dest, folder) : output.dest);
+    const target =
+      output.dest === "-" ? "-" : resolve(output.kind === "local" ? join(output.dest, folder) : output.dest);
     if (output.kind === "tar" && target !== "-") await mkdir(dirname(target), { recursive: true });
     await engine.worker.perform(
       "export",
-      { tree: { kind: "layers", layers }, target, format: output.kind === "local" ? "folder" : "tar", clampTime: undefined },
+      {
+        tree: { kind: "layers", layers },
+        target,
+        format: output.kind === "local" ? "folder" : "tar",
+        clampTime: undefined,
+      },
       signal,
     );
   }

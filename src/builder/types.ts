@@ -15,10 +15,7 @@ export interface CacheImport {
   readonly config: AzblobConfig;
 }
 
-export type Output =
-  | ImageOutput
-  | ArchiveOutput
-  | FilesOutput;
+export type Output = ImageOutput | ArchiveOutput | FilesOutput;
 
 export interface ImageOutput {
   readonly kind: "image";

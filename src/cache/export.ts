@@ -47,8 +47,14 @@ class ManifestBuilder {
   readonly #byDigest = new Map<Digest, Item[]>();
 
   /** Makes the items of all nodes below the targets; nodes that cannot be shared have none. */
-  collect(targets: readonly KeyNode[], hasResult: (node: KeyNode) => boolean, wanted: Set<KeyNode>): Map<KeyNode, Item> {
-    const stack: { node: KeyNode; pending: KeyNode[] }[] = targets.map((node) => ({ node, pending: parentsOf(node) })).reverse();
+  collect(
+    targets: readonly KeyNode[],
+    hasResult: (node: KeyNode) => boolean,
+    wanted: Set<KeyNode>,
+  ): Map<KeyNode, Item> {
+    const stack: { node: KeyNode; pending: KeyNode[] }[] = targets
+      .map((node) => ({ node, pending: parentsOf(node) }))
+      .reverse();
     const onStack = new Set<KeyNode>(targets);
     while (stack.length > 0) {
       const top = stack[stack.length - 1]!;
@@ -72,7 +78,8 @@ class ManifestBuilder {
     if (node.isRandom) return undefined;
     if (node.inputs.length === 0) {
       let root = this.#roots.get(node.digest);
-      if (!root) this.#roots.set(node.digest, (root = { digest: node.digest, inputs: [], result: undefined }));
+      if (!root)
+        this.#roots.set(node.digest, (root = { digest: node.digest, inputs: [], result: undefined }));
       return root;
     }
     const inputs = node.inputs.map((links) =>
@@ -102,7 +109,9 @@ class ManifestBuilder {
     const layers = new LayerTable();
     for (const item of items) if (item.result) layers.add(item.result.layers);
     const { sorted, indexOf } = layers.finish();
-    const order = [...items].sort((a, b) => compareBytes(a.digest, b.digest) || a.inputs.length - b.inputs.length);
+    const order = [...items].sort(
+      (a, b) => compareBytes(a.digest, b.digest) || a.inputs.length - b.inputs.length,
+    );
     const index = new Map(order.map((item, i) => [item, i]));
     return {
       layers: sorted,
@@ -113,7 +122,9 @@ class ManifestBuilder {
             .map(({ parent, selector }) => ({ link: index.get(parent)!, selector }))
             .sort((a, b) => a.link - b.link || compareBytes(a.selector ?? "", b.selector ?? "")),
         ),
-        results: item.result ? [{ layer: indexOf(item.result.layers), createdAt: item.result.createdAt }] : [],
+        results: item.result
+          ? [{ layer: indexOf(item.result.layers), createdAt: item.result.createdAt }]
+          : [],
       })),
     };
   }
@@ -134,7 +145,8 @@ class LayerTable {
   add(layers: readonly ResultLayer[]): void {
     let parent: string | undefined;
     layers.forEach((layer, depth) => {
-      const key: string = parent === undefined ? layer.descriptor.digest : `${parent} ${layer.descriptor.digest}`;
+      const key: string =
+        parent === undefined ? layer.descriptor.digest : `${parent} ${layer.descriptor.digest}`;
       if (!this.#entries.has(key)) this.#entries.set(key, { layer, parent, depth });
       parent = key;
     });
@@ -143,14 +155,28 @@ class LayerTable {
   finish(): { sorted: CacheLayer[]; indexOf: (layers: readonly ResultLayer[]) => number } {
     const keys = [...this.#entries.keys()].sort((a, b) => {
       const [x, y] = [this.#entries.get(a)!, this.#entries.get(b)!];
-      return compareBytes(x.layer.descriptor.digest, y.layer.descriptor.digest) || x.depth - y.depth || compareBytes(a, b);
+      return (
+        compareBytes(x.layer.descriptor.digest, y.layer.descriptor.digest) ||
+        x.depth - y.depth ||
+        compareBytes(a, b)
+      );
     });
     const index = new Map(keys.map((key, i) => [key, i]));
     const sorted = keys.map((key): CacheLayer => {
       const { layer, parent } = this.#entries.get(key)!;
       const { digest, mediaType, diffId, size } = layer.descriptor;
-      return { blob: digest, parent: parent === undefined ? -1 : index.get(parent)!, mediaType: ociLayerType(mediaType), diffId, size, createdAt: layer.createdAt };
+      return {
+        blob: digest,
+        parent: parent === undefined ? -1 : index.get(parent)!,
+        mediaType: ociLayerType(mediaType),
+        diffId,
+        size,
+        createdAt: layer.createdAt,
+      };
     });
-    return { sorted, indexOf: (layers) => index.get(layers.map((layer) => layer.descriptor.digest).join(" "))! };
+    return {
+      sorted,
+      indexOf: (layers) => index.get(layers.map((layer) => layer.descriptor.digest).join(" "))!,
+    };
   }
 }

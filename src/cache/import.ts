@@ -26,7 +26,8 @@ export class ImportedCache<R> implements CacheStore<R> {
       const id = String(i);
       if (record.inputs.length === 0) push(this.#roots, record.digest, id);
       record.inputs.forEach((links, input) => {
-        for (const { link, selector } of links) push(this.#children, childKey(String(link), input, record.digest, selector), id);
+        for (const { link, selector } of links)
+          push(this.#children, childKey(String(link), input, record.digest, selector), id);
       });
     });
   }
@@ -35,14 +36,21 @@ export class ImportedCache<R> implements CacheStore<R> {
     return this.#roots.get(digest) ?? [];
   }
 
-  children(parent: RecordId, input: number, digest: Digest, selector: Digest | undefined): readonly RecordId[] {
+  children(
+    parent: RecordId,
+    input: number,
+    digest: Digest,
+    selector: Digest | undefined,
+  ): readonly RecordId[] {
     return this.#children.get(childKey(parent, input, digest, selector)) ?? [];
   }
 
   record(id: RecordId): StoredRecord | undefined {
     const record = this.#options.manifest.records[Number(id)];
     if (!record) return undefined;
-    const inputs = record.inputs.map((links) => links.map(({ link, selector }) => ({ parent: String(link), selector })));
+    const inputs = record.inputs.map((links) =>
+      links.map(({ link, selector }) => ({ parent: String(link), selector })),
+    );
     return { digest: record.digest, inputs };
   }
 
@@ -57,7 +65,7 @@ export class ImportedCache<R> implements CacheStore<R> {
   #chain(top: number): RemoteLayer[] {
     const { manifest, provider } = this.#options;
     const chain: RemoteLayer[] = [];
-    for (let at = top; at !== -1; ) {
+    for (let at = top; at !== -1;) {
       const layer = manifest.layers[at]!;
       const descriptor: LayerDescriptor = {
         mediaType: layer.mediaType,
@@ -65,7 +73,11 @@ export class ImportedCache<R> implements CacheStore<R> {
         size: layer.size,
         diffId: layer.diffId,
       };
-      chain.unshift({ descriptor, provider, ...(layer.createdAt !== undefined && { createdAt: layer.createdAt }) });
+      chain.unshift({
+        descriptor,
+        provider,
+        ...(layer.createdAt !== undefined && { createdAt: layer.createdAt }),
+      });
       at = layer.parent;
     }
     return chain;

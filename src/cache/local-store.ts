@@ -3,7 +3,13 @@
 import type { Database, Table } from "../content/index.js";
 import type { Digest } from "../lib/index.js";
 import type { Ref, RefStore } from "../snapshot/index.js";
-import type { RecordId, RecordLink, StoredRecord, StoredResult, WritableCacheStore } from "../solver/index.js";
+import type {
+  RecordId,
+  RecordLink,
+  StoredRecord,
+  StoredResult,
+  WritableCacheStore,
+} from "../solver/index.js";
 
 interface SavedRecord {
   readonly digest: Digest;
@@ -36,7 +42,12 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
     return [digest];
   }
 
-  children(parent: RecordId, input: number, digest: Digest, selector: Digest | undefined): readonly RecordId[] {
+  children(
+    parent: RecordId,
+    input: number,
+    digest: Digest,
+    selector: Digest | undefined,
+  ): readonly RecordId[] {
     return [...this.#children.getValues(childKey(parent, input, digest, selector))];
   }
 
@@ -44,7 +55,9 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
     if (id.startsWith("sha256:")) return { digest: id as Digest, inputs: [] };
     const saved = this.#records.get(id);
     if (!saved) return undefined;
-    const inputs = saved.inputs.map((links) => links.map(({ parent, selector }): RecordLink => ({ parent, selector })));
+    const inputs = saved.inputs.map((links) =>
+      links.map(({ parent, selector }): RecordLink => ({ parent, selector })),
+    );
     return { digest: saved.digest, inputs };
   }
 
@@ -69,10 +82,14 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
       const layer = result?.ref?.id ?? null;
       const results = saved?.results ?? [];
       const known = results.some((other) => other.layer === layer);
-      const all = result && !known ? [{ layer, createdAt: Date.now() }, ...results.filter((r) => this.#isThere(r.layer))] : results;
+      const all =
+        result && !known
+          ? [{ layer, createdAt: Date.now() }, ...results.filter((r) => this.#isThere(r.layer))]
+          : results;
       void this.#records.put(id, { digest: record.digest, inputs, results: all });
       record.inputs.forEach((links, i) => {
-        for (const { parent, selector } of links) void this.#children.put(childKey(parent, i, record.digest, selector), id);
+        for (const { parent, selector } of links)
+          void this.#children.put(childKey(parent, i, record.digest, selector), id);
       });
       return id;
     });
@@ -86,15 +103,24 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
   /** A record that shares an alternative of every input. */
   #find({ digest, inputs }: StoredRecord): RecordId | undefined {
     const [first, ...rest] = inputs.map(
-      (links, i) => new Set(links.flatMap(({ parent, selector }) => this.children(parent, i, digest, selector))),
+      (links, i) =>
+        new Set(links.flatMap(({ parent, selector }) => this.children(parent, i, digest, selector))),
     );
     return [...first!].filter((id) => rest.every((ids) => ids.has(id))).sort()[0];
   }
 }
 
-function merge(known: SavedRecord["inputs"][number], links: readonly RecordLink[]): SavedRecord["inputs"][number] {
-  const added = links.filter((link) => !known.some((other) => other.parent === link.parent && other.selector === link.selector));
-  return [...known, ...added.map(({ parent, selector }) => ({ parent, ...(selector !== undefined && { selector }) }))];
+function merge(
+  known: SavedRecord["inputs"][number],
+  links: readonly RecordLink[],
+): SavedRecord["inputs"][number] {
+  const added = links.filter(
+    (link) => !known.some((other) => other.parent === link.parent && other.selector === link.selector),
+  );
+  return [
+    ...known,
+    ...added.map(({ parent, selector }) => ({ parent, ...(selector !== undefined && { selector }) })),
+  ];
 }
 
 /** lmdb keys are short: the digest's first half is plenty next to the parent's id. */

@@ -8,16 +8,19 @@ export const CACHE_CONFIG_MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
 export function encodeManifest({ layers, records }: CacheManifest): Buffer {
   return Buffer.from(
     goJson({
-      layers: layers.length === 0 ? undefined : layers.map((layer) => ({
-        blob: layer.blob,
-        parent: layer.parent === 0 ? undefined : layer.parent,
-        annotations: {
-          mediaType: layer.mediaType,
-          diffID: layer.diffId,
-          size: layer.size,
-          createdAt: layer.createdAt === undefined ? "0001-01-01T00:00:00Z" : timeText(layer.createdAt),
-        },
-      })),
+      layers:
+        layers.length === 0
+          ? undefined
+          : layers.map((layer) => ({
+              blob: layer.blob,
+              parent: layer.parent === 0 ? undefined : layer.parent,
+              annotations: {
+                mediaType: layer.mediaType,
+                diffID: layer.diffId,
+                size: layer.size,
+                createdAt: layer.createdAt === undefined ? "0001-01-01T00:00:00Z" : timeText(layer.createdAt),
+              },
+            })),
       records: records.map((record) => ({
         layers:
           record.results.length === 0
@@ -74,7 +77,10 @@ function decodeRecord(value: unknown): CacheManifestRecord {
     inputs: list(record["inputs"]).map((links) =>
       list(links).map((link) => {
         const { link: index, selector } = (link ?? {}) as { link?: unknown; selector?: unknown };
-        return { link: integer(index ?? 0), selector: selector === undefined || selector === "" ? undefined : digest(selector, "selector") };
+        return {
+          link: integer(index ?? 0),
+          selector: selector === undefined || selector === "" ? undefined : digest(selector, "selector"),
+        };
       }),
     ),
     results: list(record["layers"]).map((result) => {
@@ -91,7 +97,8 @@ function checkLinks({ layers, records }: CacheManifest): void {
     const path: number[] = [];
     for (let at = start; at !== -1 && seen.get(at) !== true; at = layers[at]!.parent) {
       const { parent } = layers[at]!;
-      if (seen.get(at) === false || (parent !== -1 && layers[parent] === undefined)) throw invalid(`layer ${at} has no valid parent`);
+      if (seen.get(at) === false || (parent !== -1 && layers[parent] === undefined))
+        throw invalid(`layer ${at} has no valid parent`);
       seen.set(at, false);
       path.push(at);
     }
@@ -106,7 +113,8 @@ function checkLinks({ layers, records }: CacheManifest): void {
       if (!record) throw invalid(`a record links to record ${at}, which is not there`);
       if (state.get(at) === "done") return;
       if (state.get(at) === "open") throw invalid("its records form a circle");
-      if (record.results.some(({ layer }) => layers[layer] === undefined)) throw invalid(`record ${at} names a layer that is not there`);
+      if (record.results.some(({ layer }) => layers[layer] === undefined))
+        throw invalid(`record ${at} names a layer that is not there`);
       state.set(at, "open");
       stack.push({ at, parents: record.inputs.flatMap((links) => links.map(({ link }) => link)) });
     };

@@ -13,7 +13,15 @@ import { parseFlags, type ParsedFlags } from "./flags.js";
 import { writeLlb } from "./debug-llb.js";
 import { BUILD_HELP } from "./help.js";
 import { makeDisplay } from "./progress/index.js";
-import { parseCacheFrom, parseCacheTo, parseHost, parseOutput, parsePairs, parseSecret, parseUlimit } from "./specs.js";
+import {
+  parseCacheFrom,
+  parseCacheTo,
+  parseHost,
+  parseOutput,
+  parsePairs,
+  parseSecret,
+  parseUlimit,
+} from "./specs.js";
 
 /** @returns the exit code */
 export async function buildCommand(args: readonly string[]): Promise<number> {
@@ -30,9 +38,16 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       return 0;
     }
     if (flags.positional.length !== 1) {
-      throw new BuildError("FLAG_INVALID", `"bluekiln build" requires 1 argument, the build context; got ${flags.positional.length}. See bluekiln build --help`);
+      throw new BuildError(
+        "FLAG_INVALID",
+        `"bluekiln build" requires 1 argument, the build context; got ${flags.positional.length}. See bluekiln build --help`,
+      );
     }
-    if (flags.string("builder") !== "") throw new BuildError("FLAG_INVALID", "--builder: remote builders are not supported yet; leave it out to build here");
+    if (flags.string("builder") !== "")
+      throw new BuildError(
+        "FLAG_INVALID",
+        "--builder: remote builders are not supported yet; leave it out to build here",
+      );
     const quiet = flags.bool("quiet");
     const display = makeDisplay(quiet ? "quiet" : flags.string("progress"), stderr);
     const watcher = new StepWatcher();
@@ -41,7 +56,11 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
     const request: BuildRequest = {
       ...wanted,
       frontend: { ...wanted.frontend, filename: context.filename },
-      folders: new Map([["context", context.context], ["dockerfile", context.dockerfileFolder], ...wanted.folders]),
+      folders: new Map([
+        ["context", context.context],
+        ["dockerfile", context.dockerfileFolder],
+        ...wanted.folders,
+      ]),
       onProgress: (event) => {
         watcher.handle(event);
         display.handle(event);
@@ -50,7 +69,10 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
     };
     let engine: Engine | undefined;
     try {
-      engine = new Engine({ stateDir: stateDir(flags, env), runtime: flags.string("runtime") || env["BLUEKILN_RUNTIME"] });
+      engine = new Engine({
+        stateDir: stateDir(flags, env),
+        runtime: flags.string("runtime") || env["BLUEKILN_RUNTIME"],
+      });
       const response = await engine.build(request);
       display.close();
       await report(flags, response, quiet);
@@ -62,7 +84,14 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
         return 130;
       }
       if (!quiet || !display.quiet) stderr.write("\n");
-      stderr.write(failureText(explained(error), watcher.failed, [...placesOf(error), ...watcher.places(context)], debug));
+      stderr.write(
+        failureText(
+          explained(error),
+          watcher.failed,
+          placesOf(error),
+          debug,
+        ),
+      );
       return exitCodeOf(error);
     } finally {
       await closeQuietly(engine);
@@ -80,7 +109,11 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
 function explained(error: unknown): unknown {
   const text = messageOf(error);
   if (!/ENOSPC/.test(text)) return error;
-  return new BuildError("DISK_FULL", `no space left on the device of the state directory (${text}); free some, or choose another with --state-dir`, { cause: error });
+  return new BuildError(
+    "DISK_FULL",
+    `no space left on the device of the state directory (${text}); free some, or choose another with --state-dir`,
+    { cause: error },
+  );
 }
 
 async function closeQuietly(engine: Engine | undefined): Promise<void> {
@@ -110,33 +143,51 @@ function requestOf(flags: ParsedFlags, env: NodeJS.ProcessEnv): Omit<BuildReques
   for (const tag of tags) checkTag(tag);
   const push = flags.bool("push");
   const texts = flags.strings("output");
-  if (push && flags.bool("load")) throw new BuildError("FLAG_INVALID", "push and load may not be set together at the moment");
-  if (flags.bool("load")) throw new BuildError("FLAG_INVALID", "--load needs a Docker engine; use --output type=docker,dest=FILE and docker load -i FILE");
+  if (push && flags.bool("load"))
+    throw new BuildError("FLAG_INVALID", "push and load may not be set together at the moment");
+  if (flags.bool("load"))
+    throw new BuildError(
+      "FLAG_INVALID",
+      "--load needs a Docker engine; use --output type=docker,dest=FILE and docker load -i FILE",
+    );
   const outputs: Output[] = texts.map((text) => parseOutput(text, tags, push));
-  if (push && outputs.length === 0) outputs.push({ kind: "image", names: tags, push: true, rewriteTimestamp: false });
-  if (outputs.length === 0) outputs.push({ kind: "image", names: tags, push: false, rewriteTimestamp: false });
+  if (push && outputs.length === 0)
+    outputs.push({ kind: "image", names: tags, push: true, rewriteTimestamp: false });
+  if (outputs.length === 0)
+    outputs.push({ kind: "image", names: tags, push: false, rewriteTimestamp: false });
   for (const output of outputs) {
-    if (output.kind === "image" && output.push && output.names.length === 0) throw new BuildError("FLAG_INVALID", "tag is needed when pushing to registry");
+    if (output.kind === "image" && output.push && output.names.length === 0)
+      throw new BuildError("FLAG_INVALID", "tag is needed when pushing to registry");
   }
   const { contexts, folders } = namedContexts(flags.strings("build-context"));
   const shmSize = flags.string("shm-size");
   const network = flags.string("network") || "default";
-  if (network !== "default" && network !== "none" && network !== "host") throw new BuildError("FLAG_INVALID", `network mode "${network}" not supported by buildkit; use default, none or host`);
+  if (network !== "default" && network !== "none" && network !== "host")
+    throw new BuildError(
+      "FLAG_INVALID",
+      `network mode "${network}" not supported by buildkit; use default, none or host`,
+    );
   const agents = new Map<string, string>();
   for (const text of flags.strings("ssh")) {
     const [id, path] = text.split(/=(.*)/s);
     const socket = path ?? env["SSH_AUTH_SOCK"];
-    if (!socket) throw new BuildError("FLAG_INVALID", `invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set`);
+    if (!socket)
+      throw new BuildError("FLAG_INVALID", `invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set`);
     agents.set(id!, socket);
   }
   return {
     frontend: {
       filename: "Dockerfile",
       target: flags.string("target"),
-      buildArgs: { ...proxyArguments(env), ...parsePairs(flags.strings("build-arg"), env) },
+      buildArgs: parsePairs(flags.strings("build-arg"), env),
       labels: parsePairs(flags.strings("label"), undefined),
-      platforms: flags.strings("platform").flatMap((text) => text.split(",")).map(parsePlatform),
-      noCache: flags.bool("no-cache") ? true : flags.strings("no-cache-filter").flatMap((text) => text.split(",")),
+      platforms: flags
+        .strings("platform")
+        .flatMap((text) => text.split(","))
+        .map(parsePlatform),
+      noCache: flags.bool("no-cache")
+        ? true
+        : flags.strings("no-cache-filter").flatMap((text) => text.split(",")),
       pull: flags.bool("pull"),
       addHosts: flags.strings("add-host").map(parseHost),
       network,
@@ -148,17 +199,12 @@ function requestOf(flags: ParsedFlags, env: NodeJS.ProcessEnv): Omit<BuildReques
     contexts,
     secrets: new Map(flags.strings("secret").map((text) => parseSecret(text, env))),
     agents,
-    entitlements: new Set(["network.host", ...flags.strings("allow")].filter((name) => name !== "network.host" || true)),
+    entitlements: new Set([...flags.strings("allow"), ...(network === "host" ? ["network.host"] : [])]),
     outputs,
     cacheTo: flags.strings("cache-to").map((text) => parseCacheTo(text, env)),
     cacheFrom: flags.strings("cache-from").map((text) => parseCacheFrom(text, env)),
     annotations: parsePairs(flags.strings("annotation"), undefined),
   };
-}
-
-/** Proxy settings of docker's client are its config's; those of the environment are not passed on by themselves. */
-function proxyArguments(_env: NodeJS.ProcessEnv): Record<string, string> {
-  return {};
 }
 
 function checkTag(tag: string): void {
@@ -169,16 +215,27 @@ function checkTag(tag: string): void {
   }
 }
 
-function namedContexts(list: readonly string[]): { contexts: Record<string, NamedContext>; folders: Map<string, string> } {
+function namedContexts(list: readonly string[]): {
+  contexts: Record<string, NamedContext>;
+  folders: Map<string, string>;
+} {
   const contexts: Record<string, NamedContext> = {};
   const folders = new Map<string, string>();
   for (const text of list) {
     const at = text.indexOf("=");
     if (at <= 0) throw new BuildError("FLAG_INVALID", `invalid context value: ${text}, expected key=value`);
-    const name = text.slice(0, at).toLowerCase().replace(/:latest$/, "");
+    const name = text
+      .slice(0, at)
+      .toLowerCase()
+      .replace(/:latest$/, "");
     const value = text.slice(at + 1);
-    if (value.startsWith("docker-image://")) contexts[name] = { kind: "image", reference: value.slice("docker-image://".length) };
-    else if (/^[a-z+-]+:\/\//.test(value)) throw new BuildError("FLAG_INVALID", `build context ${value} is not supported yet; use a folder or docker-image://`);
+    if (value.startsWith("docker-image://"))
+      contexts[name] = { kind: "image", reference: value.slice("docker-image://".length) };
+    else if (/^[a-z+-]+:\/\//.test(value))
+      throw new BuildError(
+        "FLAG_INVALID",
+        `build context ${value} is not supported yet; use a folder or docker-image://`,
+      );
     else {
       contexts[name] = { kind: "local", name };
       folders.set(name, resolve(value));
@@ -194,8 +251,10 @@ async function report(flags: ParsedFlags, response: BuildResponse, quiet: boolea
     await mkdir(dirname(resolve(file)), { recursive: true });
     await writeFile(file, text);
   };
-  if (flags.string("iidfile") !== "" && typeof digest === "string") await write(flags.string("iidfile"), digest);
-  if (flags.string("metadata-file") !== "") await write(flags.string("metadata-file"), `${JSON.stringify(metadata, null, 2)}\n`);
+  if (flags.string("iidfile") !== "" && typeof digest === "string")
+    await write(flags.string("iidfile"), digest);
+  if (flags.string("metadata-file") !== "")
+    await write(flags.string("metadata-file"), `${JSON.stringify(metadata, null, 2)}\n`);
   if (flags.string("debug-llb") !== "") await writeLlb(flags.string("debug-llb"), response.definitions);
   if (quiet && typeof digest === "string") process.stdout.write(`${digest}\n`);
 }
@@ -225,11 +284,10 @@ class StepWatcher {
   get failed(): FailedStep | undefined {
     const entry = this.#failed === undefined ? undefined : this.#vertices.get(this.#failed);
     if (!entry) return undefined;
-    const rest = entry.rest === "" ? [] : [`${((Date.now() - (entry.vertex.started ?? Date.now())) / 1000).toFixed(3)} ${entry.rest}`];
+    const rest =
+      entry.rest === ""
+        ? []
+        : [`${((Date.now() - (entry.vertex.started ?? Date.now())) / 1000).toFixed(3)} ${entry.rest}`];
     return { name: entry.vertex.name.replaceAll("\n", " "), lines: [...entry.lines, ...rest] };
-  }
-
-  places(_context: BuildContext): never[] {
-    return [];
   }
 }

@@ -20,7 +20,11 @@ export interface BuildContext {
  * @param file --file: a path, "-" for standard input, "" for Dockerfile in the context
  * @throws BuildError CONTEXT_*, DOCKERFILE_MISSING
  */
-export async function openContext(path: string, file: string, stdin: NodeJS.ReadStream): Promise<BuildContext> {
+export async function openContext(
+  path: string,
+  file: string,
+  stdin: NodeJS.ReadStream,
+): Promise<BuildContext> {
   const temporary: string[] = [];
   const makeFolder = (): string => {
     const folder = mkdtempSync(join(tmpdir(), "bluekiln-"));
@@ -31,7 +35,11 @@ export async function openContext(path: string, file: string, stdin: NodeJS.Read
     await Promise.all(temporary.map((folder) => rm(folder, { recursive: true, force: true })));
   };
   try {
-    if (path === "-" && file === "-") throw new BuildError("CONTEXT_INVALID", "invalid argument: can't use stdin for both build context and dockerfile");
+    if (path === "-" && file === "-")
+      throw new BuildError(
+        "CONTEXT_INVALID",
+        "invalid argument: can't use stdin for both build context and dockerfile",
+      );
     if (path === "-") {
       const head = await peek(stdin);
       const folder = makeFolder();
@@ -44,7 +52,10 @@ export async function openContext(path: string, file: string, stdin: NodeJS.Read
       return { context: empty, dockerfileFolder: folder, filename: "Dockerfile", close };
     }
     if (/^(https?|git|ssh):\/\/|^git@/.test(path)) {
-      throw new BuildError("CONTEXT_UNSUPPORTED", `context ${path}: contexts from URLs are not supported yet; give a folder or - for standard input`);
+      throw new BuildError(
+        "CONTEXT_UNSUPPORTED",
+        `context ${path}: contexts from URLs are not supported yet; give a folder or - for standard input`,
+      );
     }
     const folder = resolve(path);
     let isFolder = false;
@@ -52,10 +63,14 @@ export async function openContext(path: string, file: string, stdin: NodeJS.Read
       isFolder = statSync(folder).isDirectory();
       await access(folder, constants.R_OK | constants.X_OK);
     } catch (cause) {
-      const problem = codeOf(cause) === "ENOENT" ? `path "${path}" not found` : `path "${path}" cannot be read (${codeOf(cause)})`;
+      const problem =
+        codeOf(cause) === "ENOENT"
+          ? `path "${path}" not found`
+          : `path "${path}" cannot be read (${codeOf(cause)})`;
       throw new BuildError("CONTEXT_MISSING", `unable to prepare context: ${problem}`, { cause });
     }
-    if (!isFolder) throw new BuildError("CONTEXT_INVALID", `unable to prepare context: path "${path}" is not a folder`);
+    if (!isFolder)
+      throw new BuildError("CONTEXT_INVALID", `unable to prepare context: path "${path}" is not a folder`);
     if (file === "-") {
       const own = makeFolder();
       writeFileSync(join(own, "Dockerfile"), await readAll(Buffer.alloc(0), stdin));
@@ -114,15 +129,23 @@ async function readAll(head: Buffer, stdin: NodeJS.ReadStream): Promise<Buffer> 
 
 async function extract(head: Buffer, stdin: NodeJS.ReadStream, folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const child = spawn("tar", ["-x", "-f", "-", "-C", folder, ...compressionFlag(head)], { stdio: ["pipe", "ignore", "pipe"] });
+  const child = spawn("tar", ["-x", "-f", "-", "-C", folder, ...compressionFlag(head)], {
+    stdio: ["pipe", "ignore", "pipe"],
+  });
   const errors: Buffer[] = [];
   child.stderr.on("data", (chunk: Buffer) => errors.push(chunk));
   child.stdin.on("error", () => undefined);
   child.stdin.write(head);
   if (stdin.readableEnded) child.stdin.end();
   else stdin.pipe(child.stdin);
-  const code = await new Promise<number | null>((done, reject) => child.once("error", reject).once("close", done));
-  if (code !== 0) throw new BuildError("CONTEXT_INVALID", `unable to prepare context: ${Buffer.concat(errors).toString().trim()}`);
+  const code = await new Promise<number | null>((done, reject) =>
+    child.once("error", reject).once("close", done),
+  );
+  if (code !== 0)
+    throw new BuildError(
+      "CONTEXT_INVALID",
+      `unable to prepare context: ${Buffer.concat(errors).toString().trim()}`,
+    );
 }
 
 function compressionFlag(head: Buffer): string[] {

@@ -3,7 +3,10 @@ import { writeFile } from "node:fs/promises";
 import { encodeDefinition, type Definition } from "../llb/index.js";
 
 /** Builds for several platforms get one file each: FILE, FILE.1, ... */
-export async function writeLlb(file: string, definitions: readonly (Definition | undefined)[]): Promise<void> {
+export async function writeLlb(
+  file: string,
+  definitions: readonly (Definition | undefined)[],
+): Promise<void> {
   await Promise.all(
     definitions.map(async (definition, i) => {
       const target = i === 0 ? file : `${file}.${i}`;

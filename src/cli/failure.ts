@@ -16,7 +16,12 @@ export interface Place {
   readonly ranges: readonly Range[];
 }
 
-export function failureText(error: unknown, step: FailedStep | undefined, places: readonly Place[], debug: boolean): string {
+export function failureText(
+  error: unknown,
+  step: FailedStep | undefined,
+  places: readonly Place[],
+  debug: boolean,
+): string {
   const parts: string[] = [];
   if (step) parts.push("------", ` > ${step.name}:`, ...step.lines, "------");
   for (const place of places) parts.push(...excerpt(place));
@@ -53,10 +58,13 @@ function excerpt({ filename, data, ranges }: Place): string[] {
     if (end < lines.length) end++;
     if (before[0] === start && before[1] === end) break;
   }
-  const marked = (line: number): boolean => ranges.some((range) => range.start.line <= line && line <= range.end.line);
+  const marked = (line: number): boolean =>
+    ranges.some((range) => range.start.line <= line && line <= range.end.line);
   const body: string[] = [];
   for (let line = start; line <= end; line++) {
-    body.push(`${String(line).padStart(4)} | ${marked(line) ? ">>>" : "   "} ${lines[line - 1]!.replace(/\r$/, "")}`);
+    body.push(
+      `${String(line).padStart(4)} | ${marked(line) ? ">>>" : "   "} ${lines[line - 1]!.replace(/\r$/, "")}`,
+    );
   }
   return [`${filename}:${first}`, "--------------------", ...body, "--------------------"];
 }

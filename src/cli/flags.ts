@@ -41,7 +41,14 @@ export const BUILD_FLAGS: Readonly<Record<string, FlagKind>> = {
   ulimit: "strings",
 };
 
-const SHORT: Readonly<Record<string, string>> = { f: "file", t: "tag", o: "output", q: "quiet", h: "help", D: "debug" };
+const SHORT: Readonly<Record<string, string>> = {
+  f: "file",
+  t: "tag",
+  o: "output",
+  q: "quiet",
+  h: "help",
+  D: "debug",
+};
 
 export interface ParsedFlags {
   readonly positional: readonly string[];
@@ -92,7 +99,10 @@ export function parseFlags(args: readonly string[]): ParsedFlags {
   }
   for (const [name, [value]] of values) {
     if (BUILD_FLAGS[name] === "bool" && !/^(1|t|true|0|f|false)$/i.test(value!)) {
-      throw new BuildError("FLAG_INVALID", `invalid argument "${value}" for "--${name}" flag: strconv.ParseBool: parsing "${value}": invalid syntax`);
+      throw new BuildError(
+        "FLAG_INVALID",
+        `invalid argument "${value}" for "--${name}" flag: strconv.ParseBool: parsing "${value}": invalid syntax`,
+      );
     }
   }
   return {

@@ -10,7 +10,11 @@ function csvFields(flag: string, text: string): string[] {
   try {
     return parseCsv(text);
   } catch (cause) {
-    throw new BuildError("FLAG_INVALID", `invalid value "${redact(text)}" for --${flag}: ${messageOf(cause)}`, { cause });
+    throw new BuildError(
+      "FLAG_INVALID",
+      `invalid value "${redact(text)}" for --${flag}: ${messageOf(cause)}`,
+      { cause },
+    );
   }
 }
 
@@ -19,7 +23,11 @@ function attributes(flag: string, text: string): Map<string, string> {
   const map = new Map<string, string>();
   for (const field of csvFields(flag, text)) {
     const at = field.indexOf("=");
-    if (at < 0) throw new BuildError("FLAG_INVALID", `invalid value ${redact(field)} for --${flag}: fields must be key=value`);
+    if (at < 0)
+      throw new BuildError(
+        "FLAG_INVALID",
+        `invalid value ${redact(field)} for --${flag}: fields must be key=value`,
+      );
     const key = field.slice(0, at).trim().toLowerCase();
     if (map.has(key)) throw new BuildError("FLAG_INVALID", `--${flag}: ${key} is given twice`);
     map.set(key, field.slice(at + 1));
@@ -35,8 +43,17 @@ export function redact(text: string): string {
     .replace(/(AccountKey=)[^;,"\s]*/gi, "$1[redacted]");
 }
 
-function cacheAttributes(flag: "cache-to" | "cache-from", text: string, extra: readonly string[]): Map<string, string> {
-  const map = text.includes("=") ? attributes(flag, text) : new Map([["type", "registry"], ["ref", text]]);
+function cacheAttributes(
+  flag: "cache-to" | "cache-from",
+  text: string,
+  extra: readonly string[],
+): Map<string, string> {
+  const map = text.includes("=")
+    ? attributes(flag, text)
+    : new Map([
+        ["type", "registry"],
+        ["ref", text],
+      ]);
   const type = map.get("type") ?? "";
   if (type === "") throw new BuildError("CACHE_TYPE_MISSING", `--${flag}: type is missing; use type=azblob`);
   if (type !== "azblob") {
@@ -51,7 +68,10 @@ function cacheAttributes(flag: "cache-to" | "cache-from", text: string, extra: r
   const allowed = new Set(["type", ...AZBLOB_ATTRIBUTES, ...extra]);
   for (const key of map.keys()) {
     if (!allowed.has(key)) {
-      throw new BuildError("CACHE_ATTRIBUTE_UNKNOWN", `--${flag}: unknown parameter "${key}" for type=azblob; known are ${[...allowed].join(", ")}`);
+      throw new BuildError(
+        "CACHE_ATTRIBUTE_UNKNOWN",
+        `--${flag}: unknown parameter "${key}" for type=azblob; known are ${[...allowed].join(", ")}`,
+      );
     }
   }
   return map;
@@ -60,9 +80,11 @@ function cacheAttributes(flag: "cache-to" | "cache-from", text: string, extra: r
 export function parseCacheTo(text: string, environment: Environment): CacheExport {
   const map = cacheAttributes("cache-to", text, ["mode", "ignore-error"]);
   const mode = map.get("mode") ?? "min";
-  if (mode !== "min" && mode !== "max") throw new BuildError("CACHE_MODE_INVALID", `--cache-to: invalid mode "${mode}"; use min or max`);
+  if (mode !== "min" && mode !== "max")
+    throw new BuildError("CACHE_MODE_INVALID", `--cache-to: invalid mode "${mode}"; use min or max`);
   const ignore = map.get("ignore-error") ?? "false";
-  if (!/^(1|t|true|0|f|false)$/i.test(ignore)) throw new BuildError("FLAG_INVALID", `--cache-to: invalid ignore-error "${ignore}"; use true or false`);
+  if (!/^(1|t|true|0|f|false)$/i.test(ignore))
+    throw new BuildError("FLAG_INVALID", `--cache-to: invalid ignore-error "${ignore}"; use true or false`);
   return { config: azblobConfig(map, environment), mode, ignoreError: /^(1|t|true)$/i.test(ignore) };
 }
 
@@ -72,7 +94,12 @@ export function parseCacheFrom(text: string, environment: Environment): CacheImp
 
 export function parseOutput(text: string, tags: readonly string[], push: boolean): Output {
   const simple = !text.includes("=") && !text.includes(",");
-  const map = simple ? new Map([["type", text === "-" ? "tar" : "local"], ["dest", text]]) : attributes("output", text);
+  const map = simple
+    ? new Map([
+        ["type", text === "-" ? "tar" : "local"],
+        ["dest", text],
+      ])
+    : attributes("output", text);
   const type = map.get("type") ?? "";
   const dest = map.get("dest") ?? "";
   const named = map.get("name");
@@ -80,7 +107,8 @@ export function parseOutput(text: string, tags: readonly string[], push: boolean
   const rewriteTimestamp = map.get("rewrite-timestamp") === "true";
   const known = ["type", "dest", "name", "push", "rewrite-timestamp", "oci-mediatypes", "compression"];
   for (const key of map.keys()) {
-    if (!known.includes(key)) throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
+    if (!known.includes(key))
+      throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
   }
   switch (type) {
     case "image":
@@ -98,7 +126,10 @@ export function parseOutput(text: string, tags: readonly string[], push: boolean
     case "":
       throw new BuildError("OUTPUT_INVALID", "type is required for output");
     default:
-      throw new BuildError("OUTPUT_INVALID", `unsupported output type "${type}"; use image, registry, oci, docker, local or tar`);
+      throw new BuildError(
+        "OUTPUT_INVALID",
+        `unsupported output type "${type}"; use image, registry, oci, docker, local or tar`,
+      );
   }
 }
 
@@ -106,7 +137,8 @@ export function parseOutput(text: string, tags: readonly string[], push: boolean
 export function parseSecret(text: string, environment: Environment): readonly [string, SecretSource] {
   const map = attributes("secret", text);
   for (const key of map.keys()) {
-    if (!["id", "src", "source", "env", "type"].includes(key)) throw new BuildError("FLAG_INVALID", `unexpected key '${key}' in '${text}'`);
+    if (!["id", "src", "source", "env", "type"].includes(key))
+      throw new BuildError("FLAG_INVALID", `unexpected key '${key}' in '${text}'`);
   }
   const id = map.get("id") ?? "";
   const file = map.get("src") ?? map.get("source");
@@ -118,7 +150,10 @@ export function parseSecret(text: string, environment: Environment): readonly [s
 }
 
 /** NAME=VALUE, or NAME for the value of the environment; without one the argument is not set */
-export function parsePairs(list: readonly string[], environment: Environment | undefined): Record<string, string> {
+export function parsePairs(
+  list: readonly string[],
+  environment: Environment | undefined,
+): Record<string, string> {
   const result: Record<string, string> = {};
   for (const text of list) {
     const at = text.indexOf("=");

@@ -66,7 +66,9 @@ export class BlobStore {
     if (this.has(descriptor.digest)) return this.path(descriptor.digest);
     let running = this.#fetching.get(descriptor.digest);
     if (!running) {
-      running = this.#fetch(descriptor, provider, signal).finally(() => this.#fetching.delete(descriptor.digest));
+      running = this.#fetch(descriptor, provider, signal).finally(() =>
+        this.#fetching.delete(descriptor.digest),
+      );
       this.#fetching.set(descriptor.digest, running);
     }
     return running;

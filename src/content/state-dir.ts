@@ -22,9 +22,13 @@ export class StateDir {
       this.#lock = openSync(join(this.own, "lock"), "w");
     } catch (error) {
       const hint = "choose another with --state-dir or BLUEKILN_STATE_DIR";
-      throw new BuildError("STATE_DIR_UNWRITABLE", `state directory ${root} cannot be written (${codeOf(error)}); ${hint}`, {
-        cause: error,
-      });
+      throw new BuildError(
+        "STATE_DIR_UNWRITABLE",
+        `state directory ${root} cannot be written (${codeOf(error)}); ${hint}`,
+        {
+          cause: error,
+        },
+      );
     }
     tryLock(this.#lock);
   }

@@ -37,7 +37,8 @@ const CANDIDATES: readonly Runtime[] = [
 export function findRuntime(folder: string, preferred: string | undefined): Runtime {
   hideUnifiedCgroup();
   const failures: string[] = [];
-  const candidates = preferred === undefined ? CANDIDATES : CANDIDATES.map((c) => ({ ...c, command: preferred }));
+  const candidates =
+    preferred === undefined ? CANDIDATES : CANDIDATES.map((c) => ({ ...c, command: preferred }));
   for (const runtime of candidates) {
     const problem = probe(runtime, folder);
     if (problem === undefined) return runtime;
@@ -75,26 +76,40 @@ function probe(runtime: Runtime, folder: string): string | undefined {
   };
   try {
     const id = `bluekiln-probe-${process.pid}`;
-    writeFileSync(join(bundle, "config.json"), JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)));
+    writeFileSync(
+      join(bundle, "config.json"),
+      JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)),
+    );
     const args = [...runtime.globalArgs, "--root", join(bundle, "state"), "run", "--bundle", bundle, id];
     const result = spawnSync(runtime.command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
     if (result.error) return "not found";
     // A working runtime gets as far as not finding the program.
     const text = result.stderr.trim();
-    return /bluekiln-probe/.test(text) && /no such file|not found/i.test(text) ? undefined : text.split("\n").pop();
+    return /bluekiln-probe/.test(text) && /no such file|not found/i.test(text)
+      ? undefined
+      : text.split("\n").pop();
   } finally {
     rmSync(bundle, { recursive: true, force: true });
   }
 }
 
 /** Runs the container to its end. @returns its exit code */
-export async function runContainer(runtime: Runtime, spec: ContainerSpec, options: RunOptions): Promise<number> {
+export async function runContainer(
+  runtime: Runtime,
+  spec: ContainerSpec,
+  options: RunOptions,
+): Promise<number> {
   const { id, folder, signal, onOutput } = options;
   signal.throwIfAborted();
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "config.json"), JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)));
+  writeFileSync(
+    join(folder, "config.json"),
+    JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)),
+  );
   const base = [...runtime.globalArgs, "--root", join(folder, "state")];
-  const child = spawn(runtime.command, [...base, "run", "--bundle", folder, id], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(runtime.command, [...base, "run", "--bundle", folder, id], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   child.stdout.on("data", (chunk: Buffer) => onOutput(1, chunk));
   child.stderr.on("data", (chunk: Buffer) => onOutput(2, chunk));
   const kill = (): void => {

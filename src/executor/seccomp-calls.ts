@@ -45,4 +45,14 @@ export const ALLOWED: readonly string[] = (
 ).split(" ");
 
 /** allowed on one architecture only */
-export const ALLOWED_ON: Readonly<Record<string, readonly string[]>> = {"arm64": ["arm_fadvise64_64", "arm_sync_file_range", "breakpoint", "cacheflush", "set_tls", "sync_file_range2"], "amd64": ["arch_prctl", "modify_ldt"]};
+export const ALLOWED_ON: Readonly<Record<string, readonly string[]>> = {
+  arm64: [
+    "arm_fadvise64_64",
+    "arm_sync_file_range",
+    "breakpoint",
+    "cacheflush",
+    "set_tls",
+    "sync_file_range2",
+  ],
+  amd64: ["arch_prctl", "modify_ldt"],
+};

@@ -13,7 +13,8 @@ export interface ContainerUser {
  * @throws BuildError USER_UNKNOWN
  */
 export function lookupUser(spec: string, read: (path: string) => string): ContainerUser {
-  if (spec === "") return { uid: 0, gid: 0, additionalGids: [0, ...supplementary("root", read).filter((gid) => gid !== 0)] };
+  if (spec === "")
+    return { uid: 0, gid: 0, additionalGids: [0, ...supplementary("root", read).filter((gid) => gid !== 0)] };
   const [userName, groupName] = spec.split(/:(.*)/s) as [string, string | undefined];
   const users = lines(read("/etc/passwd"));
   const groups = lines(read("/etc/group"));
@@ -22,7 +23,10 @@ export function lookupUser(spec: string, read: (path: string) => string): Contai
     users.find(([name]) => name === userName) ??
     (number === undefined ? undefined : users.find((fields) => Number(fields[2]) === number));
   if (!entry && number === undefined && userName !== "") {
-    throw new BuildError("USER_UNKNOWN", `unable to find user ${userName}: no matching entries in passwd file`);
+    throw new BuildError(
+      "USER_UNKNOWN",
+      `unable to find user ${userName}: no matching entries in passwd file`,
+    );
   }
   const uid = entry ? Number(entry[2]) : (number ?? 0);
   let gid = entry ? Number(entry[3]) : 0;
@@ -30,7 +34,10 @@ export function lookupUser(spec: string, read: (path: string) => string): Contai
   if (groupName !== undefined && groupName !== "") {
     const group = groups.find(([name]) => name === groupName);
     if (!group && !/^\d+$/.test(groupName)) {
-      throw new BuildError("USER_UNKNOWN", `unable to find group ${groupName}: no matching entries in group file`);
+      throw new BuildError(
+        "USER_UNKNOWN",
+        `unable to find group ${groupName}: no matching entries in group file`,
+      );
     }
     gid = group ? Number(group[2]) : Number(groupName);
   } else if (entry) {
@@ -46,8 +53,14 @@ function supplementary(name: string, read: (path: string) => string): number[] {
 }
 
 /** The id of a user or group name, or `undefined`. */
-export function lookupId(kind: "user" | "group", name: string, read: (path: string) => string): number | undefined {
-  const entry = lines(read(kind === "user" ? "/etc/passwd" : "/etc/group")).find(([entryName]) => entryName === name);
+export function lookupId(
+  kind: "user" | "group",
+  name: string,
+  read: (path: string) => string,
+): number | undefined {
+  const entry = lines(read(kind === "user" ? "/etc/passwd" : "/etc/group")).find(
+    ([entryName]) => entryName === name,
+  );
   return entry ? Number(entry[2]) : undefined;
 }
 
@@ -57,4 +70,3 @@ function lines(text: string): string[][] {
     .filter((line) => line !== "" && !line.startsWith("#"))
     .map((line) => line.split(":"));
 }
-

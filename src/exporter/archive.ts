@@ -24,7 +24,8 @@ export async function writeArchive(
   for (const { image } of images) {
     await tar.file(blobPath(image.configDescriptor.digest), image.config);
     await tar.file(blobPath(image.descriptor.digest), image.manifest);
-    for (const layer of image.layers) await tar.blob(blobPath(layer.digest), await source.file(layer), layer.size);
+    for (const layer of image.layers)
+      await tar.blob(blobPath(layer.digest), await source.file(layer), layer.size);
   }
   if (index) await tar.file(blobPath(index.descriptor.digest), index.data);
   await tar.file("index.json", Buffer.from(indexJson(images, index, names)));
@@ -33,8 +34,14 @@ export async function writeArchive(
   await tar.finish(typeof target === "string");
 }
 
-function indexJson(images: readonly PlatformImage[], index: ImageIndex | undefined, names: readonly Reference[]): string {
-  const tops = index ? [{ descriptor: index.descriptor, platform: undefined }] : images.map(({ image, platform }) => ({ descriptor: image.descriptor, platform }));
+function indexJson(
+  images: readonly PlatformImage[],
+  index: ImageIndex | undefined,
+  names: readonly Reference[],
+): string {
+  const tops = index
+    ? [{ descriptor: index.descriptor, platform: undefined }]
+    : images.map(({ image, platform }) => ({ descriptor: image.descriptor, platform }));
   const manifests = tops.flatMap(({ descriptor, platform }) => {
     const base = descriptorJson(descriptor) as Record<string, string | number>;
     const named = names.length > 0 ? names : [undefined];
@@ -46,7 +53,9 @@ function indexJson(images: readonly PlatformImage[], index: ImageIndex | undefin
           "org.opencontainers.image.ref.name": name.tag ?? "latest",
         },
       }),
-      ...(platform && { platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant } }),
+      ...(platform && {
+        platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
+      }),
     }));
   });
   return goJsonIndent({ schemaVersion: 2, mediaType: OCI_INDEX, manifests });
@@ -90,7 +99,8 @@ class ArchiveWriter {
     if (this.#written.has(name)) return;
     this.#written.add(name);
     await this.#write(header(name, "file", 0o444, size));
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) await this.#write(chunk as Buffer);
+    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }))
+      await this.#write(chunk as Buffer);
     await this.#write(Buffer.alloc(padding(size)));
   }
 
@@ -107,5 +117,17 @@ class ArchiveWriter {
 }
 
 function header(name: string, type: "file" | "dir", mode: number, size: number): Buffer {
-  return tarHeader({ name, type, mode, size, uid: 0, gid: 0, mtime: 0, linkname: "", devmajor: 0, devminor: 0, xattrs: new Map() });
+  return tarHeader({
+    name,
+    type,
+    mode,
+    size,
+    uid: 0,
+    gid: 0,
+    mtime: 0,
+    linkname: "",
+    devmajor: 0,
+    devminor: 0,
+    xattrs: new Map(),
+  });
 }

@@ -58,7 +58,11 @@ export function buildImage(
   annotations: Readonly<Record<string, string>> = {},
 ): BuiltImage {
   const config = Buffer.from(patchConfig(frontendConfig, layers, epoch));
-  const configDescriptor: Descriptor = { mediaType: OCI_CONFIG, digest: digestOf(config), size: config.length };
+  const configDescriptor: Descriptor = {
+    mediaType: OCI_CONFIG,
+    digest: digestOf(config),
+    size: config.length,
+  };
   const manifest = Buffer.from(
     goJsonIndent({
       schemaVersion: 2,
@@ -76,11 +80,18 @@ export function descriptorJson({ mediaType, digest, size }: Descriptor): GoValue
   return { mediaType: ociLayerType(mediaType), digest, size };
 }
 
-function patchConfig(frontendConfig: string, layers: readonly ImageLayer[], epoch: number | undefined): string {
+function patchConfig(
+  frontendConfig: string,
+  layers: readonly ImageLayer[],
+  epoch: number | undefined,
+): string {
   const config = JSON.parse(frontendConfig) as Record<string, GoValue>;
   const history = completeHistory((config["history"] ?? []) as unknown as HistoryEntry[], layers);
   const last = [...history].reverse().find((entry) => entry.created !== undefined)?.created;
-  config["rootfs"] = { type: "layers", diff_ids: layers.length > 0 ? layers.map(({ descriptor }) => descriptor.diffId) : null };
+  config["rootfs"] = {
+    type: "layers",
+    diff_ids: layers.length > 0 ? layers.map(({ descriptor }) => descriptor.diffId) : null,
+  };
   config["history"] = history.map(({ created, created_by, author, comment, empty_layer }) => ({
     created,
     created_by: created_by || undefined,
@@ -88,7 +99,8 @@ function patchConfig(frontendConfig: string, layers: readonly ImageLayer[], epoc
     comment: comment || undefined,
     empty_layer: empty_layer || undefined,
   }));
-  config["created"] = (config["created"] as string | undefined) ?? last ?? (epoch === undefined ? undefined : timeText(epoch));
+  config["created"] =
+    (config["created"]) ?? last ?? (epoch === undefined ? undefined : timeText(epoch));
   return goJson(sorted(config));
 }
 
@@ -103,7 +115,11 @@ function completeHistory(given: readonly HistoryEntry[], layers: readonly ImageL
     else entry.created ??= timeText(layer.createdAt);
   }
   for (const layer of layers.slice(index)) {
-    history.push({ created: timeText(layer.createdAt), created_by: "unknown", comment: "buildkit.exporter.image.v0" });
+    history.push({
+      created: timeText(layer.createdAt),
+      created_by: "unknown",
+      comment: "buildkit.exporter.image.v0",
+    });
   }
   // Entries without a time: that of the first new layer, then of the entry before.
   let created: string | undefined;
@@ -129,4 +145,3 @@ function completeHistory(given: readonly HistoryEntry[], layers: readonly ImageL
 function timeText(time: number): string {
   return new Date(time).toISOString().replace(/\.?0*Z$/, "Z");
 }
-

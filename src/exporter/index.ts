@@ -1,3 +1,10 @@
-export { buildImage, buildIndex, type BuiltImage, type ImageIndex, type ImageLayer, type PlatformImage } from "./image.js";
+export {
+  buildImage,
+  buildIndex,
+  type BuiltImage,
+  type ImageIndex,
+  type ImageLayer,
+  type PlatformImage,
+} from "./image.js";
 export { pushImage, pushIndex, type BlobSource } from "./push.js";
 export { writeArchive } from "./archive.js";

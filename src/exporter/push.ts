@@ -20,7 +20,8 @@ export async function pushIndex(
   source: BlobSource,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const image of images) await pushImage(image, { ...reference, tag: undefined }, registry, source, signal);
+  for (const image of images)
+    await pushImage(image, { ...reference, tag: undefined }, registry, source, signal);
   await registry.pushManifest(reference, index.descriptor.mediaType, index.data, signal);
 }
 
@@ -46,4 +47,3 @@ export async function pushImage(
   ]);
   await registry.pushManifest(reference, image.descriptor.mediaType, image.manifest, signal);
 }
-

@@ -27,8 +27,7 @@ export interface FrontendHost {
 }
 
 export type NamedContext =
-  | { readonly kind: "image"; readonly reference: string }
-  | { readonly kind: "local"; readonly name: string };
+  { readonly kind: "image"; readonly reference: string } | { readonly kind: "local"; readonly name: string };
 
 /** A build request as the Dockerfile frontend understands it (buildx's frontend attributes, typed). */
 export interface FrontendRequest {
@@ -63,6 +62,8 @@ export interface FrontendResult {
 }
 
 export interface FrontendOutcome {
+  /** the image is an index even if it has one platform */
+  readonly multiPlatform: boolean;
   readonly results: readonly FrontendResult[];
   readonly source: SourceInfo;
 }

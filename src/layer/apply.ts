@@ -1,7 +1,20 @@
 // A layer onto a folder that becomes an overlay's layer: whiteouts become overlayfs's, owners, modes, times and extended
 // attributes are kept, and no name or link leads out of the folder.
 import { createHash } from "node:crypto";
-import { chmodSync, chownSync, closeSync, createReadStream, lchownSync, linkSync, mkdirSync, openSync, rmSync, symlinkSync, unlinkSync, writeSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  createReadStream,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { createGunzip, type Gunzip } from "node:zlib";
 import { pipeline } from "node:stream/promises";
 import { Writable, type Duplex } from "node:stream";
@@ -29,7 +42,9 @@ export interface ApplyOptions {
 }
 
 /** @throws BuildError LAYER_INVALID, BLOB_CORRUPT */
-export async function applyLayer(options: ApplyOptions): Promise<{ diffId: Digest; uncompressedSize: number }> {
+export async function applyLayer(
+  options: ApplyOptions,
+): Promise<{ diffId: Digest; uncompressedSize: number }> {
   const hash = createHash("sha256");
   let size = 0;
   const sink = new LayerSink(options);
@@ -54,7 +69,10 @@ export async function applyLayer(options: ApplyOptions): Promise<{ diffId: Diges
   sink.finish();
   const diffId = `sha256:${hash.digest("hex")}` as Digest;
   if (options.diffId !== undefined && diffId !== options.diffId) {
-    throw new BuildError("BLOB_CORRUPT", `layer ${options.file} unpacks to ${diffId}, expected ${options.diffId}`);
+    throw new BuildError(
+      "BLOB_CORRUPT",
+      `layer ${options.file} unpacks to ${diffId}, expected ${options.diffId}`,
+    );
   }
   return { diffId, uncompressedSize: size };
 }
@@ -69,7 +87,8 @@ async function decompressor(mediaType: string, file: string): Promise<Duplex | u
     const { ZSTDDecompress } = await import("./zstd.js");
     return new ZSTDDecompress();
   }
-  if (/gzip/.test(mediaType)) throw new BuildError("LAYER_INVALID", `layer ${file} is not gzip: invalid header`);
+  if (/gzip/.test(mediaType))
+    throw new BuildError("LAYER_INVALID", `layer ${file} is not gzip: invalid header`);
   return undefined;
 }
 
@@ -98,7 +117,8 @@ class LayerSink implements TarSink {
   entry(entry: TarEntry): void {
     const { target } = this.#options;
     const parts = entry.name.split("/").filter((part) => part !== "" && part !== ".");
-    if (parts.includes("..")) throw new BuildError("LAYER_INVALID", `layer entry "${entry.name}" leaves the root`);
+    if (parts.includes(".."))
+      throw new BuildError("LAYER_INVALID", `layer entry "${entry.name}" leaves the root`);
     const base = parts.pop();
     if (base === undefined) {
       if (entry.type === "dir") this.#folders.set(target, entry);
@@ -114,7 +134,7 @@ class LayerSink implements TarSink {
 
   data(chunk: Buffer): void {
     if (this.#fd === undefined) return;
-    for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
+    for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at);
   }
 
   end(): void {
@@ -137,7 +157,10 @@ class LayerSink implements TarSink {
     if (lstatMaybe(folder)?.isDirectory()) return folder;
     // a folder that the archive does not mention: as in the layers below
     let path = target;
-    for (const part of folder.slice(target.length).split("/").filter((p) => p !== "")) {
+    for (const part of folder
+      .slice(target.length)
+      .split("/")
+      .filter((p) => p !== "")) {
       path = join(path, part);
       if (lstatMaybe(path)) continue;
       mkdirSync(fsPath(path), 0o755);
@@ -156,7 +179,11 @@ class LayerSink implements TarSink {
 
   #whiteout(folder: BytePath, base: BytePath): void {
     if (base === ".wh..wh..opq") {
-      setXattr(folder, this.#options.userXattr ? "user.overlay.opaque" : "trusted.overlay.opaque", Buffer.from("y"));
+      setXattr(
+        folder,
+        this.#options.userXattr ? "user.overlay.opaque" : "trusted.overlay.opaque",
+        Buffer.from("y"),
+      );
       return;
     }
     const name = base.slice(4);

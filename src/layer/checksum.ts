@@ -3,8 +3,24 @@
 // extended attributes and data of every file, but no times; names only inside folder lists.
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync, type BigIntStats } from "node:fs";
-import { BuildError, digestOf, globToRegExp, hasWildcards, PatternMatcher, type Digest, type ParentMatches } from "../lib/index.js";
-import { deviceNumbers, fsPath, getXattr, listXattrs, textOf, bytePath, type BytePath } from "../linux/index.js";
+import {
+  BuildError,
+  digestOf,
+  globToRegExp,
+  hasWildcards,
+  PatternMatcher,
+  type Digest,
+  type ParentMatches,
+} from "../lib/index.js";
+import {
+  deviceNumbers,
+  fsPath,
+  getXattr,
+  listXattrs,
+  textOf,
+  bytePath,
+  type BytePath,
+} from "../linux/index.js";
 import { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "./tree.js";
 
 export interface ChecksumRequest {
@@ -39,8 +55,10 @@ export class TreeChecksum {
   digest(request: ChecksumRequest): Digest {
     const { path, wildcard, followLinks, includePatterns, excludePatterns } = request;
     const isWild = wildcard && hasWildcards(textOf(path));
-    if (!wildcard && includePatterns.length === 0 && excludePatterns.length === 0) return this.#plain(path, followLinks);
-    if (!isWild && includePatterns.length === 0 && excludePatterns.length === 0) return this.#plain(path, followLinks);
+    if (!wildcard && includePatterns.length === 0 && excludePatterns.length === 0)
+      return this.#plain(path, followLinks);
+    if (!isWild && includePatterns.length === 0 && excludePatterns.length === 0)
+      return this.#plain(path, followLinks);
     const included = isWild ? this.#matching(request) : this.#below(path, request);
     if (included.length === 0) return EMPTY;
     const base = (p: BytePath): BytePath => p.split("/").pop() ?? "";
@@ -131,7 +149,10 @@ export class TreeChecksum {
         }
       }
     };
-    const top: Pending = { entry: { path: shown, digest: this.#header(folder, lstat(folder)) }, done: include.isEmpty };
+    const top: Pending = {
+      entry: { path: shown, digest: this.#header(folder, lstat(folder)) },
+      done: include.isEmpty,
+    };
     if (top.done) found.push(top.entry);
     visit(folder, "", [top], undefined, undefined);
     return found;

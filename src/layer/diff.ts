@@ -32,7 +32,7 @@ export async function writeLayer(file: string, options: DiffOptions): Promise<La
   const emit = (chunk: Buffer): void => {
     outer.update(chunk);
     size += chunk.length;
-    for (let at = 0; at < chunk.length; ) at += writeSync(fd, chunk, at);
+    for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at);
   };
   try {
     const gzip = options.compression === "gzip" ? new BlockGzip(emit) : undefined;
@@ -140,13 +140,21 @@ class Differ {
     await this.#writeEntry(name, path, stat, link);
   }
 
-  async #writeEntry(name: BytePath, path: BytePath, stat: BigIntStats, link: BytePath | undefined): Promise<void> {
+  async #writeEntry(
+    name: BytePath,
+    path: BytePath,
+    stat: BigIntStats,
+    link: BytePath | undefined,
+  ): Promise<void> {
     if (stat.isDirectory()) this.#written.add(name);
     const type = link === undefined ? typeOf(stat) : "hardlink";
     const size = type === "file" ? Number(stat.size) : 0;
-    const device = stat.isCharacterDevice() || stat.isBlockDevice() ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 };
+    const device =
+      stat.isCharacterDevice() || stat.isBlockDevice() ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 };
     const capability = getXattr(path, "security.capability");
-    const mtime = Number(stat.mtimeNs >= 0n ? stat.mtimeNs / 1_000_000_000n : (stat.mtimeNs - 999_999_999n) / 1_000_000_000n);
+    const mtime = Number(
+      stat.mtimeNs >= 0n ? stat.mtimeNs / 1_000_000_000n : (stat.mtimeNs - 999_999_999n) / 1_000_000_000n,
+    );
     const { clampTime } = this.#options;
     await this.#out(
       tarHeader({
@@ -169,7 +177,7 @@ class Differ {
   async #content(path: BytePath, size: number): Promise<void> {
     const fd = openSync(fsPath(path), "r");
     try {
-      for (let left = size; left > 0; ) {
+      for (let left = size; left > 0;) {
         const buffer = Buffer.allocUnsafe(Math.min(left, READ_SIZE));
         const count = readSync(fd, buffer, 0, buffer.length, null);
         if (count === 0) throw new Error(`${path} became shorter while it was read`);
@@ -185,7 +193,19 @@ class Differ {
 }
 
 function plainEntry(name: BytePath): TarEntry {
-  return { name, type: "file", mode: 0, uid: 0, gid: 0, size: 0, mtime: 0, linkname: "", devmajor: 0, devminor: 0, xattrs: new Map() };
+  return {
+    name,
+    type: "file",
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    mtime: 0,
+    linkname: "",
+    devmajor: 0,
+    devminor: 0,
+    xattrs: new Map(),
+  };
 }
 
 function typeOf(stat: BigIntStats): EntryType {
@@ -198,13 +218,16 @@ function typeOf(stat: BigIntStats): EntryType {
 }
 
 export function isOpaque(path: BytePath): boolean {
-  return ["trusted.overlay.opaque", "user.overlay.opaque"].some((name) => getXattr(path, name)?.toString() === "y");
+  return ["trusted.overlay.opaque", "user.overlay.opaque"].some(
+    (name) => getXattr(path, name)?.toString() === "y",
+  );
 }
 
 /** Nothing that a layer records differs. Folders: without their times. */
 function sameEntry(path: BytePath, a: BigIntStats, lowerPath: BytePath, b: BigIntStats): boolean {
   if (a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid || a.rdev !== b.rdev) return false;
-  const capability = (p: BytePath): string | undefined => getXattr(p, "security.capability")?.toString("latin1");
+  const capability = (p: BytePath): string | undefined =>
+    getXattr(p, "security.capability")?.toString("latin1");
   if (capability(path) !== capability(lowerPath)) return false;
   if (a.isDirectory()) return true;
   if (a.size !== b.size || a.mtimeNs !== b.mtimeNs) return false;

@@ -44,7 +44,12 @@ export class BlockGzip {
       const data = Buffer.concat(this.#parts);
       this.#crc = crc32(data, this.#crc);
       this.#size += data.length;
-      this.#write(deflateRawSync(data, { level: this.#level, ...(this.#window.length > 0 && { dictionary: this.#window }) }));
+      this.#write(
+        deflateRawSync(data, {
+          level: this.#level,
+          ...(this.#window.length > 0 && { dictionary: this.#window }),
+        }),
+      );
     } else {
       if (this.#length > 0) await this.#flush();
       while (this.#queue.length > 0) this.#write(await this.#queue.shift()!);

@@ -69,7 +69,8 @@ export class TarParser {
 
   /** @throws BuildError LAYER_INVALID if the archive stops in the middle */
   finish(): void {
-    if (this.#remaining > 0 || (this.#pending.length > 0 && this.#zeroBlocks < 2)) throw invalid("unexpected EOF");
+    if (this.#remaining > 0 || (this.#pending.length > 0 && this.#zeroBlocks < 2))
+      throw invalid("unexpected EOF");
   }
 
   /** whether anything that looks like a tar archive was seen */
@@ -84,7 +85,9 @@ export class TarParser {
       this.#collect = undefined;
       if (flag === "L") this.#longName = cut(data);
       else if (flag === "K") this.#longLink = cut(data);
-      else for (const [key, value] of parsePax(data)) (flag === "g" ? this.#globalPax : this.#pax).set(key, value);
+      else
+        for (const [key, value] of parsePax(data))
+          (flag === "g" ? this.#globalPax : this.#pax).set(key, value);
     } else if (this.#open) {
       this.#open = false;
       this.#sink.end();
@@ -181,7 +184,8 @@ function parsePax(data: Buffer): [string, string][] {
   while (at < data.length) {
     const space = data.indexOf(32, at);
     const length = space < 0 ? NaN : Number(data.toString("latin1", at, space));
-    if (!Number.isInteger(length) || length <= 0 || at + length > data.length) throw invalid("invalid PAX record");
+    if (!Number.isInteger(length) || length <= 0 || at + length > data.length)
+      throw invalid("invalid PAX record");
     const record = data.toString("latin1", space + 1, at + length - 1);
     const equals = record.indexOf("=");
     if (equals <= 0) throw invalid("invalid PAX record");

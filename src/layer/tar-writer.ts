@@ -2,7 +2,15 @@
 import type { TarEntry } from "./types.js";
 
 const BLOCK = 512;
-const TYPE_FLAGS = { file: "0", hardlink: "1", symlink: "2", char: "3", block: "4", dir: "5", fifo: "6" } as const;
+const TYPE_FLAGS = {
+  file: "0",
+  hardlink: "1",
+  symlink: "2",
+  char: "3",
+  block: "4",
+  dir: "5",
+  fifo: "6",
+} as const;
 const MAX_OCTAL_8 = 0o7777777;
 const MAX_OCTAL_12 = 0o77777777777;
 
@@ -12,8 +20,20 @@ export function tarHeader(entry: TarEntry): Buffer {
   if (records.length === 0) return ustar(entry, splitName(entry.name)!);
   const text = Buffer.from(records.join(""), "latin1");
   const slash = entry.name.lastIndexOf("/") + 1;
-  const paxName = ascii(`${entry.name.slice(0, slash)}PaxHeaders.0/${entry.name.slice(slash)}`).slice(0, 100).replace(/\/+$/, "");
-  const header = rawHeader({ name: paxName, mode: 0, uid: 0, gid: 0, size: text.length, mtime: 0, flag: "x", linkname: "", prefix: "" });
+  const paxName = ascii(`${entry.name.slice(0, slash)}PaxHeaders.0/${entry.name.slice(slash)}`)
+    .slice(0, 100)
+    .replace(/\/+$/, "");
+  const header = rawHeader({
+    name: paxName,
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    size: text.length,
+    mtime: 0,
+    flag: "x",
+    linkname: "",
+    prefix: "",
+  });
   const short: TarEntry = {
     ...entry,
     name: ascii(entry.name),
@@ -23,7 +43,12 @@ export function tarHeader(entry: TarEntry): Buffer {
     size: entry.size > MAX_OCTAL_12 ? 0 : entry.size,
     mtime: fitsTime(entry.mtime) ? entry.mtime : 0,
   };
-  return Buffer.concat([header, text, Buffer.alloc(padding(text.length)), ustar(short, { name: short.name.slice(0, 100), prefix: "" })]);
+  return Buffer.concat([
+    header,
+    text,
+    Buffer.alloc(padding(text.length)),
+    ustar(short, { name: short.name.slice(0, 100), prefix: "" }),
+  ]);
 }
 
 /** Zeros after `size` bytes of content. */

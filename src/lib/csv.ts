@@ -11,7 +11,10 @@ export function parseCsv(line: string): string[] {
       at++;
       for (;;) {
         const end = line.indexOf('"', at);
-        if (end < 0) throw new Error(`parse error on line 1, column ${line.length + 1}: extraneous or missing " in quoted-field`);
+        if (end < 0)
+          throw new Error(
+            `parse error on line 1, column ${line.length + 1}: extraneous or missing " in quoted-field`,
+          );
         field += line.slice(at, end);
         at = end + 1;
         if (line[at] !== '"') break;
@@ -26,7 +29,8 @@ export function parseCsv(line: string): string[] {
       const comma = line.indexOf(",", at);
       const field = line.slice(at, comma < 0 ? line.length : comma);
       const quote = field.indexOf('"');
-      if (quote >= 0) throw new Error(`parse error on line 1, column ${at + quote + 1}: bare " in non-quoted-field`);
+      if (quote >= 0)
+        throw new Error(`parse error on line 1, column ${at + quote + 1}: bare " in non-quoted-field`);
       fields.push(field);
       at += field.length;
     }

@@ -24,5 +24,7 @@ export function codeOf(error: unknown): string | undefined {
 
 /** Wraps an error in another message, keeping its code when it has one. Used once, at the edge of a room. */
 export function wrapError(error: unknown, code: string, prefix: string): BuildError {
-  return new BuildError(error instanceof BuildError ? error.code : code, `${prefix}: ${messageOf(error)}`, { cause: error });
+  return new BuildError(error instanceof BuildError ? error.code : code, `${prefix}: ${messageOf(error)}`, {
+    cause: error,
+  });
 }

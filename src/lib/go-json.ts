@@ -3,7 +3,15 @@
 // are written as \u0008 and \u000c before Go 1.22 and as \b and \f since. Key order is the caller's: Go writes struct
 // fields in order of declaration and maps in order of their keys (see `sorted`).
 
-export type GoValue = string | number | bigint | boolean | null | undefined | readonly GoValue[] | { readonly [key: string]: GoValue };
+export type GoValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | undefined
+  | readonly GoValue[]
+  | { readonly [key: string]: GoValue };
 
 const ESCAPED = /[<>&\u2028\u2029\u007f]/g;
 
@@ -33,5 +41,7 @@ function bigints(_key: string, value: unknown): unknown {
 }
 
 function escape(json: string): string {
-  return json.replace(ESCAPED, (c) => (c === "\u007f" ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
+  return json.replace(ESCAPED, (c) =>
+    c === "\u007f" ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }

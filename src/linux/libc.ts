@@ -16,7 +16,8 @@ let functions: Record<string, Call> | undefined;
 let koffi: Koffi;
 
 const SIGNATURES: Readonly<Record<string, string>> = {
-  mount: "int mount(const void *source, const void *target, const char *type, unsigned long flags, const void *data)",
+  mount:
+    "int mount(const void *source, const void *target, const char *type, unsigned long flags, const void *data)",
   umount2: "int umount2(const void *target, int flags)",
   unshare: "int unshare(int flags)",
   chdir: "int chdir(const void *path)",
@@ -34,7 +35,9 @@ function libc(name: string): Call {
     const require = createRequire(import.meta.url);
     koffi = require("koffi") as Koffi;
     const library = koffi.load(null);
-    functions = Object.fromEntries(Object.entries(SIGNATURES).map(([key, text]) => [key, library.func(text)]));
+    functions = Object.fromEntries(
+      Object.entries(SIGNATURES).map(([key, text]) => [key, library.func(text)]),
+    );
   }
   return functions[name]!;
 }
@@ -62,7 +65,11 @@ export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x20000;
 
 export function mount(source: BytePath, target: BytePath, type: string, flags: number, data = ""): void {
-  check(libc("mount")(cString(source), cString(target), type, flags, cString(data)), "mount", `${type} on ${target}`);
+  check(
+    libc("mount")(cString(source), cString(target), type, flags, cString(data)),
+    "mount",
+    `${type} on ${target}`,
+  );
 }
 
 export function unmount(target: BytePath): void {
@@ -83,7 +90,10 @@ export function changeDirectory(path: BytePath): void {
 /** `mode` includes the type (S_IFCHR, ...). */
 export function makeNode(path: BytePath, mode: number, major: number, minor: number): void {
   const dev =
-    (BigInt(major & ~0xfff) << 32n) | (BigInt(major & 0xfff) << 8n) | (BigInt(minor & ~0xff) << 12n) | BigInt(minor & 0xff);
+    (BigInt(major & ~0xfff) << 32n) |
+    (BigInt(major & 0xfff) << 8n) |
+    (BigInt(minor & ~0xff) << 12n) |
+    BigInt(minor & 0xff);
   check(libc("mknod")(cString(path), mode, Number(dev)), "mknod", path);
 }
 
@@ -121,7 +131,11 @@ export function getXattr(path: BytePath, name: string): Buffer | undefined {
 }
 
 export function setXattr(path: BytePath, name: string, value: Uint8Array): void {
-  check(libc("lsetxattr")(cString(path), cString(name), value, value.length, 0), "setxattr", `${name} on ${path}`);
+  check(
+    libc("lsetxattr")(cString(path), cString(name), value, value.length, 0),
+    "setxattr",
+    `${name} on ${path}`,
+  );
 }
 
 export function listXattrs(path: BytePath): string[] {

@@ -30,7 +30,9 @@ const CONTENT_CACHE = ["DEFAULT", "ON", "OFF"];
 export const enums = { NET_MODES, SECURITY_MODES, MOUNT_TYPES, CACHE_SHARING, CONTENT_CACHE };
 
 export function encodeOp(op: Op): Buffer {
-  const writer = new Writer().messages(1, op.inputs, (input) => new Writer().string(1, input.digest).int(2, input.index));
+  const writer = new Writer().messages(1, op.inputs, (input) =>
+    new Writer().string(1, input.digest).int(2, input.index),
+  );
   writer.message(10, op.platform && platform(op.platform));
   writer.message(11, op.constraints && new Writer().strings(1, op.constraints.filter));
   switch (op.kind) {
@@ -49,13 +51,18 @@ export function encodeOp(op: Op): Buffer {
       return writer.message(4, new Writer().messages(2, op.file.actions, fileAction)).finish();
     case "merge":
       return writer
-        .message(6, new Writer().messages(1, op.merge.inputs, (input) => new Writer().int(1, input)))
+        .message(
+          6,
+          new Writer().messages(1, op.merge.inputs, (input) => new Writer().int(1, input)),
+        )
         .finish();
     case "diff":
       return writer
         .message(
           7,
-          new Writer().message(1, new Writer().int(1, op.diff.lower)).message(2, new Writer().int(1, op.diff.upper)),
+          new Writer()
+            .message(1, new Writer().int(1, op.diff.lower))
+            .message(2, new Writer().int(1, op.diff.upper)),
         )
         .finish();
     case "return":
@@ -91,7 +98,9 @@ function exec(value: ExecOp): Writer {
     .messages(2, value.mounts, mount)
     .int(3, NET_MODES.indexOf(value.network))
     .int(4, SECURITY_MODES.indexOf(value.security))
-    .messages(5, value.secretEnv, (env) => new Writer().string(1, env.ID).string(2, env.name).int(3, env.optional))
+    .messages(5, value.secretEnv, (env) =>
+      new Writer().string(1, env.ID).string(2, env.name).int(3, env.optional),
+    )
     .messages(6, value.cdiDevices, (device) => new Writer().string(1, device.name).int(2, device.optional));
 }
 
@@ -212,13 +221,12 @@ function copy(value: FileActionCopy): Writer {
 
 function owner(value: ChownOpt | undefined): Writer | undefined {
   if (value === undefined) return undefined;
-  return new Writer()
-    .message(1, value.user && user(value.user))
-    .message(2, value.group && user(value.group));
+  return new Writer().message(1, value.user && user(value.user)).message(2, value.group && user(value.group));
 }
 
 function user(value: UserOpt): Writer {
-  if (value.kind === "byName") return new Writer().message(1, new Writer().string(1, value.name).int(2, value.input));
+  if (value.kind === "byName")
+    return new Writer().message(1, new Writer().string(1, value.name).int(2, value.input));
   // a field of a oneof is written even if it is 0
   return new Writer().oneofInt(2, value.id);
 }
@@ -228,7 +236,11 @@ function opMetadata(value: OpMetadata): Writer {
   return new Writer()
     .int(1, value.ignoreCache)
     .map(2, Object.entries(value.description), (w, text) => w.mapString(text))
-    .map(5, value.caps.map((cap) => [cap, true] as const), (w, flag) => w.mapBool(flag))
+    .map(
+      5,
+      value.caps.map((cap) => [cap, true] as const),
+      (w, flag) => w.mapBool(flag),
+    )
     .message(6, group && new Writer().string(1, group.id).string(2, group.name).int(3, group.weak));
 }
 

@@ -29,7 +29,10 @@ export interface LocalOptions {
 
 /** A folder of the client. */
 export function local(name: string, local: LocalOptions, options: VertexOptions): Output {
-  const attrs: Record<string, string> = { "local.session": local.sessionId, "local.sharedkeyhint": local.sharedKeyHint };
+  const attrs: Record<string, string> = {
+    "local.session": local.sessionId,
+    "local.sharedkeyhint": local.sharedKeyHint,
+  };
   const caps = ["source.local", "source.local.sessionid", "source.local.sharedkeyhint"];
   const lists = [
     ["local.followpaths", "source.local.followpaths", local.followPaths],
@@ -42,11 +45,18 @@ export function local(name: string, local: LocalOptions, options: VertexOptions)
     caps.push(cap);
   }
   if (local.differ) attrs["local.differ"] = local.differ;
-  return { vertex: vertex({ kind: "source", source: { identifier: `local://${name}`, attrs } }, [], caps, options), index: 0 };
+  return {
+    vertex: vertex({ kind: "source", source: { identifier: `local://${name}`, attrs } }, [], caps, options),
+    index: 0,
+  };
 }
 
 /** An image. `reference` is normalized ("docker.io/library/alpine:3@sha256:..."). */
-export function image(reference: string, resolveMode: "default" | "pull" | "local", options: VertexOptions): Output {
+export function image(
+  reference: string,
+  resolveMode: "default" | "pull" | "local",
+  options: VertexOptions,
+): Output {
   const caps = ["source.image"];
   const attrs: Record<string, string> = {};
   if (resolveMode !== "default") {
@@ -130,7 +140,9 @@ export function exec(root: Output | undefined, request: ExecRequest, options: Ve
   const env = request.meta.env.filter((entry) => !agent || !entry.startsWith("SSH_AUTH_SOCK="));
   const meta = { ...request.meta, env: agent ? [...env, `SSH_AUTH_SOCK=${agent.dest}`] : env };
   const body = { kind: "exec", exec: { meta, mounts, network, security, secretEnv, cdiDevices } } as const;
-  const walk = [root, ...request.mounts.map((mount) => mount.source)].filter((output) => output !== undefined);
+  const walk = [root, ...request.mounts.map((mount) => mount.source)].filter(
+    (output) => output !== undefined,
+  );
   return { vertex: vertex(body, inputs, execCaps(request), options, walk), index: 0 };
 }
 
@@ -166,7 +178,11 @@ export type FileRequest =
     });
 
 /** File actions applied one after another to `base` (scratch if undefined). */
-export function file(base: Output | undefined, requests: readonly FileRequest[], options: VertexOptions): Output {
+export function file(
+  base: Output | undefined,
+  requests: readonly FileRequest[],
+  options: VertexOptions,
+): Output {
   const inputs: Output[] = [];
   const add = (output: Output | undefined): number => {
     if (!output) return -1;
@@ -187,7 +203,10 @@ export function file(base: Output | undefined, requests: readonly FileRequest[],
   });
   const lastFirst = [...requests].reverse().map((request) => request.source);
   const walk = [base, ...lastFirst].filter((output) => output !== undefined);
-  return { vertex: vertex({ kind: "file", file: { actions } }, inputs, ["file.base"], options, walk), index: 0 };
+  return {
+    vertex: vertex({ kind: "file", file: { actions } }, inputs, ["file.base"], options, walk),
+    index: 0,
+  };
 }
 
 /** Owners that are names are looked up in what the action works on. */
@@ -196,7 +215,13 @@ function withOwnerInput(body: FileActionBody, input: number): FileActionBody {
   const owned = <T extends { readonly owner?: ChownOpt }>(value: T): T => {
     const { owner } = value;
     if (!owner) return value;
-    return { ...value, owner: { ...(owner.user && { user: user(owner.user) }), ...(owner.group && { group: user(owner.group) }) } };
+    return {
+      ...value,
+      owner: {
+        ...(owner.user && { user: user(owner.user) }),
+        ...(owner.group && { group: user(owner.group) }),
+      },
+    };
   };
   switch (body.kind) {
     case "copy":
@@ -229,4 +254,3 @@ export function merge(inputs: readonly (Output | undefined)[], options: VertexOp
   const body = { kind: "merge", merge: { inputs: present.map((_, i) => i) } } as const;
   return { vertex: vertex(body, present, ["mergeop"], options), index: 0 };
 }
-

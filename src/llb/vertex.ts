@@ -2,7 +2,18 @@
 // turns a graph into a definition in BuildKit's order (depth first, inputs in order, each op once).
 import { digestOf, type Digest } from "../lib/index.js";
 import { encodeOp } from "./encode.js";
-import type { Definition, DefinitionOp, Input, Location, Op, OpBody, OpMetadata, Platform, ProgressGroup, SourceInfo } from "./types.js";
+import type {
+  Definition,
+  DefinitionOp,
+  Input,
+  Location,
+  Op,
+  OpBody,
+  OpMetadata,
+  Platform,
+  ProgressGroup,
+  SourceInfo,
+} from "./types.js";
 
 export interface VertexOptions {
   readonly customName?: string | undefined;
@@ -108,7 +119,10 @@ function metadataCaps(ops: readonly DefinitionOp[]): string[] {
 }
 
 /** Different vertices may turn out to be the same op; exec and file ops then have it as one input. */
-function withoutDuplicates(body: OpBody, inputs: readonly Input[]): OpBody & { readonly inputs: readonly Input[] } {
+function withoutDuplicates(
+  body: OpBody,
+  inputs: readonly Input[],
+): OpBody & { readonly inputs: readonly Input[] } {
   const unique: Input[] = [];
   const newIndex = inputs.map((input) => {
     const known = unique.findIndex((other) => other.digest === input.digest && other.index === input.index);

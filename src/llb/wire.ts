@@ -47,7 +47,11 @@ export class Writer {
   }
 
   /** map<string, V>, where `entry` writes the value as field 2. */
-  map<V>(field: number, entries: Iterable<readonly [string, V]>, entry: (writer: Writer, value: V) => void): this {
+  map<V>(
+    field: number,
+    entries: Iterable<readonly [string, V]>,
+    entry: (writer: Writer, value: V) => void,
+  ): this {
     for (const [key, value] of [...entries].sort(([a], [b]) => compareBytes(a, b))) {
       const writer = new Writer();
       writer.#bytes(1, Buffer.from(key));

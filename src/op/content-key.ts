@@ -35,16 +35,23 @@ export function contentDigest(
     } catch (error) {
       const id = result.ref?.id ?? 0;
       const code = error instanceof BuildError ? error.code : "CHECKSUM_FAILED";
-      throw new BuildError(code, `failed to compute cache key: failed to calculate checksum of ref ${id}: ${messageOf(error)}`, { cause: error });
+      throw new BuildError(
+        code,
+        `failed to compute cache key: failed to calculate checksum of ref ${id}: ${messageOf(error)}`,
+        { cause: error },
+      );
     }
   };
 }
 
 /** Paths inside others are left out; plain ones first, in order, as BuildKit hashes them. */
 function withoutCovered(selectors: readonly Selector[]): Selector[] {
-  const isPlain = (s: Selector): boolean => !s.wildcard && s.includePatterns.length === 0 && s.excludePatterns.length === 0;
+  const isPlain = (s: Selector): boolean =>
+    !s.wildcard && s.includePatterns.length === 0 && s.excludePatterns.length === 0;
   const plain = (follow: boolean): Selector[] => {
-    const paths = [...new Set(selectors.filter((s) => isPlain(s) && s.followLinks === follow).map((s) => s.path))];
+    const paths = [
+      ...new Set(selectors.filter((s) => isPlain(s) && s.followLinks === follow).map((s) => s.path)),
+    ];
     return paths
       .filter((path) => !paths.some((other) => other !== path && path.startsWith(`${other}/`)))
       .sort()
@@ -53,4 +60,3 @@ function withoutCovered(selectors: readonly Selector[]): Selector[] {
   const all = [...plain(false), ...plain(true), ...selectors.filter((s) => !isPlain(s))];
   return all.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }
-

@@ -2,7 +2,13 @@
 import { createHash } from "node:crypto";
 import { posix } from "node:path";
 import { BuildError, digestOf, goJson, type Digest, type GoValue } from "../lib/index.js";
-import { enums, type DefinitionOp, type ExecOp as ExecBody, type Mount, type Platform } from "../llb/index.js";
+import {
+  enums,
+  type DefinitionOp,
+  type ExecOp as ExecBody,
+  type Mount,
+  type Platform,
+} from "../llb/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { RunMount } from "../worker/index.js";
 import { contentDigest, pathSelector, selectorDigest } from "./content-key.js";
@@ -32,7 +38,11 @@ export class ExecOp implements Op<RefResult> {
       return {
         selector: selectorDigest(paths),
         ...(!changed && {
-          contentDigest: contentDigest(this.#context, paths.map((path) => pathSelector(path, true)), isLocalResult),
+          contentDigest: contentDigest(
+            this.#context,
+            paths.map((path) => pathSelector(path, true)),
+            isLocalResult,
+          ),
         }),
       };
     });
@@ -78,7 +88,10 @@ export class ExecOp implements Op<RefResult> {
         (stream, data) => log(this.#vertex, stream, data),
       );
       if (exitCode !== 0 && !meta.validExitCodes.includes(exitCode)) {
-        throw new BuildError("RUN_FAILED", `process ${JSON.stringify(meta.args.join(" "))} did not complete successfully: exit code: ${exitCode}`);
+        throw new BuildError(
+          "RUN_FAILED",
+          `process ${JSON.stringify(meta.args.join(" "))} did not complete successfully: exit code: ${exitCode}`,
+        );
       }
       return [{ ref: await refs.commit(upper, base, `exec ${meta.args.join(" ")}`.slice(0, 200)) }];
     } catch (error) {
@@ -87,18 +100,28 @@ export class ExecOp implements Op<RefResult> {
     }
   }
 
-  async #mount(mount: Mount, inputs: readonly RefResult[], signal: AbortSignal): Promise<RunMount | undefined> {
+  async #mount(
+    mount: Mount,
+    inputs: readonly RefResult[],
+    signal: AbortSignal,
+  ): Promise<RunMount | undefined> {
     const { refs, session, cacheFolder } = this.#context;
     const destination = posix.normalize(mount.dest).replace(/(.)\/$/, "$1");
     const { readonly } = mount;
     const layers = mount.input < 0 ? [] : await refs.folders(inputs[mount.input]!.ref, signal);
     switch (mount.mountType) {
       case "BIND":
-        return { destination, readonly, source: { kind: "tree", tree: { kind: "layers", layers }, selector: mount.selector, scratch: true } };
+        return {
+          destination,
+          readonly,
+          source: { kind: "tree", tree: { kind: "layers", layers }, selector: mount.selector, scratch: true },
+        };
       case "TMPFS":
         return { destination, readonly, source: { kind: "tmpfs", size: mount.TmpfsOpt?.size ?? 0 } };
       case "CACHE": {
-        const id = createHash("sha256").update(`${mount.cacheOpt?.ID ?? ""}\0${layers.join(":")}`).digest("hex");
+        const id = createHash("sha256")
+          .update(`${mount.cacheOpt?.ID ?? ""}\0${layers.join(":")}`)
+          .digest("hex");
         const folder = `${cacheFolder}/${id.slice(0, 24)}`;
         return { destination, readonly, source: { kind: "cache", layers, folder, selector: mount.selector } };
       }
@@ -109,7 +132,11 @@ export class ExecOp implements Op<RefResult> {
           if (opt.optional) return undefined;
           throw new BuildError("SECRET_MISSING", `secret ${opt.ID}: not found`);
         }
-        return { destination, readonly: true, source: { kind: "file", data, mode: opt.mode, uid: opt.uid, gid: opt.gid } };
+        return {
+          destination,
+          readonly: true,
+          source: { kind: "file", data, mode: opt.mode, uid: opt.uid, gid: opt.gid },
+        };
       }
       case "SSH": {
         const opt = mount.SSHOpt!;
@@ -118,7 +145,11 @@ export class ExecOp implements Op<RefResult> {
           if (opt.optional) return undefined;
           throw new BuildError("SSH_MISSING", `unset ssh forward key ${opt.ID === "" ? "default" : opt.ID}`);
         }
-        return { destination, readonly: false, source: { kind: "agent", path, mode: opt.mode, uid: opt.uid, gid: opt.gid } };
+        return {
+          destination,
+          readonly: false,
+          source: { kind: "agent", path, mode: opt.mode, uid: opt.uid, gid: opt.gid },
+        };
       }
     }
   }
@@ -143,7 +174,9 @@ function proxyEnv(proxy: ExecBody["meta"]["proxyEnv"]): string[] {
     ["NO_PROXY", proxy.noProxy],
     ["ALL_PROXY", proxy.allProxy],
   ] as const;
-  return names.flatMap(([name, value]) => (value === "" ? [] : [`${name}=${value}`, `${name.toLowerCase()}=${value}`]));
+  return names.flatMap(([name, value]) =>
+    value === "" ? [] : [`${name}=${value}`, `${name.toLowerCase()}=${value}`],
+  );
 }
 
 /** The text behind an exec op's key. What does not change the result is left out: see docs/dev/cache-keys.md. */
@@ -160,7 +193,13 @@ export function execKey(exec: ExecBody, platform: Platform): string {
         user: meta.user || undefined,
         extraHosts: nonEmpty(meta.extraHosts.map(({ Host }) => ({ Host: Host || undefined }))),
         hostname: meta.hostname || undefined,
-        ulimit: nonEmpty(meta.ulimit.map(({ Name, Soft, Hard }) => ({ Name, Soft: Soft || undefined, Hard: Hard || undefined }))),
+        ulimit: nonEmpty(
+          meta.ulimit.map(({ Name, Soft, Hard }) => ({
+            Name,
+            Soft: Soft || undefined,
+            Hard: Hard || undefined,
+          })),
+        ),
         cgroupParent: meta.cgroupParent || undefined,
         removeMountStubsRecursive: meta.removeMountStubsRecursive || undefined,
         validExitCodes: nonEmpty(meta.validExitCodes),
@@ -168,8 +207,12 @@ export function execKey(exec: ExecBody, platform: Platform): string {
       mounts: onlyRoot ? undefined : exec.mounts.map(mountKey),
       network: enums.NET_MODES.indexOf(exec.network) || undefined,
       security: enums.SECURITY_MODES.indexOf(exec.security) || undefined,
-      secretenv: nonEmpty(exec.secretEnv.map(({ ID, name, optional }) => ({ ID, name, optional: optional || undefined }))),
-      cdiDevices: nonEmpty(exec.cdiDevices.map(({ name, optional }) => ({ name, optional: optional || undefined }))),
+      secretenv: nonEmpty(
+        exec.secretEnv.map(({ ID, name, optional }) => ({ ID, name, optional: optional || undefined })),
+      ),
+      cdiDevices: nonEmpty(
+        exec.cdiDevices.map(({ name, optional }) => ({ name, optional: optional || undefined })),
+      ),
     },
     OS: platform.OS,
     Arch: platform.Architecture,
@@ -178,12 +221,24 @@ export function execKey(exec: ExecBody, platform: Platform): string {
 }
 
 function isDefaultRoot(mount: Mount): boolean {
-  return mount.dest === "/" && mount.input === 0 && mount.output === 0 && !mount.readonly && mount.mountType === "BIND";
+  return (
+    mount.dest === "/" &&
+    mount.input === 0 &&
+    mount.output === 0 &&
+    !mount.readonly &&
+    mount.mountType === "BIND"
+  );
 }
 
 function mountKey(mount: Mount): GoValue {
   const credential = (opt: Mount["secretOpt"]): GoValue =>
-    opt && { ID: opt.ID || undefined, uid: opt.uid || undefined, gid: opt.gid || undefined, mode: opt.mode || undefined, optional: opt.optional || undefined };
+    opt && {
+      ID: opt.ID || undefined,
+      uid: opt.uid || undefined,
+      gid: opt.gid || undefined,
+      mode: opt.mode || undefined,
+      optional: opt.optional || undefined,
+    };
   const { cacheOpt } = mount;
   const ownId = cacheOpt && cacheOpt.sharing === "SHARED" && cacheOpt.ID.endsWith(`/${mount.dest}`);
   return {

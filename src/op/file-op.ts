@@ -20,7 +20,10 @@ export class FileOp implements Op<RefResult> {
     file.actions.forEach((action, i) => {
       const chained = i === 0 ? action.input < this.#inputCount : action.input === this.#inputCount + i - 1;
       if (!chained || action.secondaryInput >= this.#inputCount) {
-        throw new BuildError("FILE_OP_UNSUPPORTED", "file op: only actions that follow one another are supported");
+        throw new BuildError(
+          "FILE_OP_UNSUPPORTED",
+          "file op: only actions that follow one another are supported",
+        );
       }
     });
   }
@@ -28,10 +31,15 @@ export class FileOp implements Op<RefResult> {
   async cacheMaps(): Promise<readonly CacheMap<RefResult>[]> {
     const inputs = Array.from({ length: this.#inputCount }, (_, i) => {
       if (this.#actions.some((action) => action.input === i)) return {};
-      const selectors = this.#actions.flatMap((action) => (action.secondaryInput === i ? selectorOf(action) : []));
+      const selectors = this.#actions.flatMap((action) =>
+        action.secondaryInput === i ? selectorOf(action) : [],
+      );
       // longest first, as BuildKit sorts them
       const paths = selectors.map(({ path }) => path).sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
-      return { selector: selectorDigest(paths), contentDigest: contentDigest(this.#context, selectors, isLocalResult) };
+      return {
+        selector: selectorDigest(paths),
+        contentDigest: contentDigest(this.#context, selectors, isLocalResult),
+      };
     });
     return [{ digest: digestOf(fileKey(this.#actions, this.#inputCount)), inputs }];
   }
@@ -50,7 +58,11 @@ export class FileOp implements Op<RefResult> {
     );
     const { upper, work } = refs.newFolders();
     try {
-      await worker.perform("file", { target: { layers, upper, work }, actions: this.#actions, sources }, signal);
+      await worker.perform(
+        "file",
+        { target: { layers, upper, work }, actions: this.#actions, sources },
+        signal,
+      );
       return [{ ref: await refs.commit(upper, base, describe(first)) }];
     } catch (error) {
       await refs.discard(upper);
@@ -66,12 +78,22 @@ function describe(action: FileAction): string {
 function selectorOf(action: FileAction): Selector[] {
   if (action.kind !== "copy") return [];
   const { src, allowWildcard, followSymlink, includePatterns, excludePatterns } = action.copy;
-  return [{ path: src, wildcard: allowWildcard && hasWildcards(src), followLinks: followSymlink, includePatterns, excludePatterns }];
+  return [
+    {
+      path: src,
+      wildcard: allowWildcard && hasWildcards(src),
+      followLinks: followSymlink,
+      includePatterns,
+      excludePatterns,
+    },
+  ];
 }
 
 /** The text behind a file op's key: base64 of each action's JSON. Indexes only where they are not the usual ones. */
 export function fileKey(actions: readonly FileAction[], inputCount: number): string {
-  const indexes = actions.map(({ input, secondaryInput, output }) => [input, secondaryInput, output] as const);
+  const indexes = actions.map(
+    ({ input, secondaryInput, output }) => [input, secondaryInput, output] as const,
+  );
   return goJson({
     Type: "buildkit.file.v0",
     Actions: actions.map((action) => Buffer.from(actionKey(action, inputCount)).toString("base64")),
@@ -91,11 +113,14 @@ function usual(indexes: readonly (readonly [number, number, number])[]): boolean
 function actionKey(action: FileAction, inputCount: number): string {
   const text = (value: string): string | undefined => (value === "" ? undefined : value);
   const time = (value: bigint): number | undefined => (value === 0n ? undefined : Number(value));
-  const list = (value: readonly string[]): readonly string[] | undefined => (value.length > 0 ? value : undefined);
+  const list = (value: readonly string[]): readonly string[] | undefined =>
+    value.length > 0 ? value : undefined;
   const json = (value: GoValue, timestamp: bigint | undefined): string => {
     const encoded = goJson(value);
     // nanoseconds are beyond what a number holds exactly
-    return timestamp !== undefined && timestamp > 0n ? encoded.replace(/"timestamp":\d+/, `"timestamp":${timestamp}`) : encoded;
+    return timestamp !== undefined && timestamp > 0n
+      ? encoded.replace(/"timestamp":\d+/, `"timestamp":${timestamp}`)
+      : encoded;
   };
   switch (action.kind) {
     case "copy": {
@@ -126,22 +151,52 @@ function actionKey(action: FileAction, inputCount: number): string {
     case "mkfile": {
       const { path, mode, data, owner, timestamp } = action.mkfile;
       const encoded = data.length > 0 ? Buffer.from(data).toString("base64") : undefined;
-      return json({ path: text(path), mode: mode || undefined, data: encoded, owner: ownerKey(owner), timestamp: time(timestamp) }, timestamp);
+      return json(
+        {
+          path: text(path),
+          mode: mode || undefined,
+          data: encoded,
+          owner: ownerKey(owner),
+          timestamp: time(timestamp),
+        },
+        timestamp,
+      );
     }
     case "mkdir": {
       const { path, mode, makeParents, owner, timestamp } = action.mkdir;
       return json(
-        { path: text(path), mode: mode || undefined, makeParents: makeParents || undefined, owner: ownerKey(owner), timestamp: time(timestamp) },
+        {
+          path: text(path),
+          mode: mode || undefined,
+          makeParents: makeParents || undefined,
+          owner: ownerKey(owner),
+          timestamp: time(timestamp),
+        },
         timestamp,
       );
     }
     case "rm": {
       const { path, allowNotFound, allowWildcard } = action.rm;
-      return json({ path: text(path), allowNotFound: allowNotFound || undefined, allowWildcard: allowWildcard || undefined }, undefined);
+      return json(
+        {
+          path: text(path),
+          allowNotFound: allowNotFound || undefined,
+          allowWildcard: allowWildcard || undefined,
+        },
+        undefined,
+      );
     }
     case "symlink": {
       const { oldpath, newpath, owner, timestamp } = action.symlink;
-      return json({ oldpath: text(oldpath), newpath: text(newpath), owner: ownerKey(owner), timestamp: time(timestamp) }, timestamp);
+      return json(
+        {
+          oldpath: text(oldpath),
+          newpath: text(newpath),
+          owner: ownerKey(owner),
+          timestamp: time(timestamp),
+        },
+        timestamp,
+      );
     }
   }
 }

@@ -15,7 +15,12 @@ export interface LoadedGraph {
 }
 
 /** @throws BuildError LLB_INVALID, NOT_ALLOWED */
-export function loadDefinition(definition: Definition, defaultPlatform: Platform, context: OpContext, stateRoot: string): LoadedGraph {
+export function loadDefinition(
+  definition: Definition,
+  defaultPlatform: Platform,
+  context: OpContext,
+  stateRoot: string,
+): LoadedGraph {
   const vertices = new Map<Digest, Vertex<RefResult>>();
   let target: Edge | undefined;
   for (const entry of definition.ops) {

@@ -16,10 +16,17 @@ export function isLocalResult(result: RefResult): boolean {
   return result.ref !== undefined && LOCAL_REFS.has(result.ref);
 }
 
-export function sourceOp(body: SourceBody, platform: Platform, context: OpContext, stateRoot: string): Op<RefResult> {
+export function sourceOp(
+  body: SourceBody,
+  platform: Platform,
+  context: OpContext,
+  stateRoot: string,
+): Op<RefResult> {
   const { identifier, attrs } = body;
-  if (identifier.startsWith("docker-image://")) return new ImageOp(identifier.slice("docker-image://".length), platform, context);
-  if (identifier.startsWith("local://")) return new LocalOp(identifier.slice("local://".length), attrs, context);
+  if (identifier.startsWith("docker-image://"))
+    return new ImageOp(identifier.slice("docker-image://".length), platform, context);
+  if (identifier.startsWith("local://"))
+    return new LocalOp(identifier.slice("local://".length), attrs, context);
   if (/^https?:\/\//.test(identifier)) return new HttpOp(identifier, attrs, context, stateRoot);
   throw new BuildError("SOURCE_UNSUPPORTED", `source ${identifier} is not supported`);
 }
@@ -68,7 +75,8 @@ class LocalOp implements Op<RefResult> {
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
     const { refs, worker, session } = this.#context;
     const folder = session.folder(this.#name);
-    if (folder === undefined) throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${this.#name}"`);
+    if (folder === undefined)
+      throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${this.#name}"`);
     const list = (name: string): string[] => JSON.parse(this.#attrs[name] ?? "[]") as string[];
     const { upper } = refs.newFolders();
     try {

@@ -38,7 +38,10 @@ export class Progress {
       this.update(id, { completed: Date.now() });
       return result;
     } catch (error) {
-      this.update(id, { completed: Date.now(), error: error instanceof Error ? error.message : String(error) });
+      this.update(id, {
+        completed: Date.now(),
+        error: error instanceof Error ? error.message : String(error),
+      });
       throw error;
     }
   }

@@ -22,7 +22,13 @@ export type ProgressEvent =
       readonly started: number;
       readonly completed?: number;
     }
-  | { readonly kind: "log"; readonly vertex: string; readonly stream: 1 | 2; readonly data: Uint8Array; readonly time: number }
+  | {
+      readonly kind: "log";
+      readonly vertex: string;
+      readonly stream: 1 | 2;
+      readonly data: Uint8Array;
+      readonly time: number;
+    }
   | { readonly kind: "warning"; readonly vertex: string; readonly text: string };
 
 export interface ProgressListener {

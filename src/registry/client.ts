@@ -43,7 +43,8 @@ export class RegistryClient {
     if (reference.digest !== undefined && digest !== reference.digest) {
       throw new BuildError("BLOB_CORRUPT", `${text}: the registry sent a manifest with digest ${digest}`);
     }
-    const mediaType = (JSON.parse(data.toString()) as { mediaType?: string }).mediaType ?? contentType(response);
+    const mediaType =
+      (JSON.parse(data.toString()) as { mediaType?: string }).mediaType ?? contentType(response);
     return { descriptor: { mediaType, digest, size: data.length }, data };
   }
 
@@ -55,9 +56,14 @@ export class RegistryClient {
     };
   }
 
-  async #resumable(reference: Reference, descriptor: Descriptor, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  async #resumable(
+    reference: Reference,
+    descriptor: Descriptor,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
     const first = await this.#openBlob(reference, descriptor, 0, signal);
-    const open = (offset: number): Promise<HttpResponse> => this.#openBlob(reference, descriptor, offset, signal);
+    const open = (offset: number): Promise<HttpResponse> =>
+      this.#openBlob(reference, descriptor, offset, signal);
     return (async function* () {
       let received = 0;
       let response = first;
@@ -78,7 +84,12 @@ export class RegistryClient {
     })();
   }
 
-  async #openBlob(reference: Reference, descriptor: Descriptor, offset: number, signal: AbortSignal): Promise<HttpResponse> {
+  async #openBlob(
+    reference: Reference,
+    descriptor: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
     const response = await this.#send(reference, "pull", {
       method: "GET",
       path: `blobs/${descriptor.digest}`,
@@ -87,11 +98,20 @@ export class RegistryClient {
     });
     if (response.status === 200 || response.status === 206) return response;
     const data = await response.bytes();
-    throw statusError(response, data, `failed to fetch ${reference.domain}/${reference.path}@${descriptor.digest}`);
+    throw statusError(
+      response,
+      data,
+      `failed to fetch ${reference.domain}/${reference.path}@${descriptor.digest}`,
+    );
   }
 
   async hasBlob(reference: Reference, digest: Digest, signal: AbortSignal): Promise<boolean> {
-    const response = await this.#send(reference, "push", { method: "HEAD", path: `blobs/${digest}`, headers: {}, signal });
+    const response = await this.#send(reference, "push", {
+      method: "HEAD",
+      path: `blobs/${digest}`,
+      headers: {},
+      signal,
+    });
     await response.bytes();
     return response.status === 200;
   }
@@ -105,12 +125,19 @@ export class RegistryClient {
     signal: AbortSignal,
   ): Promise<"existing" | "mounted" | "pushed"> {
     if (await this.hasBlob(reference, descriptor.digest, signal)) return "existing";
-    const query = mountFrom === undefined ? "" : `?mount=${descriptor.digest}&from=${encodeURIComponent(mountFrom)}`;
-    const start = await this.#send(reference, "push", { method: "POST", path: `blobs/uploads/${query}`, headers: { "content-length": "0" }, signal });
+    const query =
+      mountFrom === undefined ? "" : `?mount=${descriptor.digest}&from=${encodeURIComponent(mountFrom)}`;
+    const start = await this.#send(reference, "push", {
+      method: "POST",
+      path: `blobs/uploads/${query}`,
+      headers: { "content-length": "0" },
+      signal,
+    });
     const startBody = await start.bytes();
     if (start.status === 201) return "mounted";
     const location = start.headers.location;
-    if (start.status !== 202 || location === undefined) throw statusError(start, startBody, `failed to push ${formatReference(reference)}`);
+    if (start.status !== 202 || location === undefined)
+      throw statusError(start, startBody, `failed to push ${formatReference(reference)}`);
     const url = new URL(location, this.#base(reference));
     url.searchParams.set("digest", descriptor.digest);
     const response = await this.#send(reference, "push", {
@@ -121,11 +148,17 @@ export class RegistryClient {
       signal,
     });
     const data = await response.bytes();
-    if (response.status !== 201) throw statusError(response, data, `failed to push ${formatReference(reference)}`);
+    if (response.status !== 201)
+      throw statusError(response, data, `failed to push ${formatReference(reference)}`);
     return "pushed";
   }
 
-  async pushManifest(reference: Reference, mediaType: string, data: Uint8Array, signal: AbortSignal): Promise<Digest> {
+  async pushManifest(
+    reference: Reference,
+    mediaType: string,
+    data: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Digest> {
     const digest = digestOf(data);
     const response = await this.#send(reference, "push", {
       method: "PUT",
@@ -150,25 +183,35 @@ export class RegistryClient {
   async #send(
     reference: Reference,
     access: "pull" | "push",
-    options: { method: string; headers: Record<string, string>; signal: AbortSignal; body?: HttpRequest["body"] } & (
-      | { path: string; url?: undefined }
-      | { url: URL; path?: undefined }
-    ),
+    options: {
+      method: string;
+      headers: Record<string, string>;
+      signal: AbortSignal;
+      body?: HttpRequest["body"];
+    } & ({ path: string; url?: undefined } | { url: URL; path?: undefined }),
   ): Promise<HttpResponse> {
     let url = options.url ?? new URL(options.path, this.#base(reference));
     const scope = `repository:${reference.path}:${access === "push" ? "pull,push" : "pull"}`;
     const origin = url.host;
-    for (let attempt = 0, redirects = 0; ; ) {
+    for (let attempt = 0, redirects = 0; ;) {
       const token = url.host === origin ? await this.#tokens.get(`${reference.domain} ${scope}`) : undefined;
       const { method, signal } = options;
       const response = await exchange({
         method,
         url,
-        headers: { ...options.headers, "user-agent": "bluekiln", ...(token !== undefined && { authorization: token }) },
+        headers: {
+          ...options.headers,
+          "user-agent": "bluekiln",
+          ...(token !== undefined && { authorization: token }),
+        },
         ...(options.body && { body: options.body }),
         signal,
       });
-      if ([301, 302, 303, 307, 308].includes(response.status) && response.headers.location !== undefined && redirects++ < 10) {
+      if (
+        [301, 302, 303, 307, 308].includes(response.status) &&
+        response.headers.location !== undefined &&
+        redirects++ < 10
+      ) {
         await response.bytes();
         url = new URL(response.headers.location, url);
         continue;
@@ -182,20 +225,31 @@ export class RegistryClient {
     }
   }
 
-  async #authorize(reference: Reference, scope: string, challenge: string, signal: AbortSignal): Promise<string | undefined> {
+  async #authorize(
+    reference: Reference,
+    scope: string,
+    challenge: string,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const credentials = await this.#credentials.credentials(reference.domain);
     const basic =
       credentials && credentials.username !== ""
         ? `Basic ${Buffer.from(`${credentials.username}:${credentials.password.reveal()}`).toString("base64")}`
         : undefined;
     if (/^basic/i.test(challenge)) {
-      if (basic === undefined) throw new BuildError("REGISTRY_UNAUTHORIZED", `${reference.domain}: no basic auth credentials`);
+      if (basic === undefined)
+        throw new BuildError("REGISTRY_UNAUTHORIZED", `${reference.domain}: no basic auth credentials`);
       return basic;
     }
-    const parameters = new Map([...challenge.matchAll(/(\w+)="([^"]*)"/g)].map((match) => [match[1]!, match[2]!]));
+    const parameters = new Map(
+      [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map((match) => [match[1]!, match[2]!]),
+    );
     const realm = parameters.get("realm");
     if (!/^bearer/i.test(challenge) || realm === undefined) {
-      throw new BuildError("REGISTRY_UNAUTHORIZED", `${reference.domain}: unsupported authentication challenge "${challenge}"`);
+      throw new BuildError(
+        "REGISTRY_UNAUTHORIZED",
+        `${reference.domain}: unsupported authentication challenge "${challenge}"`,
+      );
     }
     const url = new URL(realm);
     const service = parameters.get("service") ?? "";
@@ -206,7 +260,13 @@ export class RegistryClient {
           method: "POST",
           url,
           headers: { "content-type": "application/x-www-form-urlencoded" },
-          body: Buffer.from(new URLSearchParams({ ...fields, grant_type: "refresh_token", refresh_token: token.reveal() }).toString()),
+          body: Buffer.from(
+            new URLSearchParams({
+              ...fields,
+              grant_type: "refresh_token",
+              refresh_token: token.reveal(),
+            }).toString(),
+          ),
           signal,
         })
       : await exchange({
@@ -250,7 +310,8 @@ function statusError(response: HttpResponse, body: Buffer, what: string): BuildE
   } catch (error) {
     void messageOf(error);
   }
-  const code = response.status === 401 || response.status === 403 ? "REGISTRY_UNAUTHORIZED" : "REGISTRY_FAILED";
+  const code =
+    response.status === 401 || response.status === 403 ? "REGISTRY_UNAUTHORIZED" : "REGISTRY_FAILED";
   const denied = response.status === 403 ? ": authorization failed" : "";
   return new BuildError(code, `${what}: unexpected status: ${response.status}${denied}${detail}`);
 }

@@ -18,7 +18,9 @@ export interface CredentialSource {
 }
 
 interface DockerConfig {
-  readonly auths?: Readonly<Record<string, { auth?: string; username?: string; password?: string; identitytoken?: string }>>;
+  readonly auths?: Readonly<
+    Record<string, { auth?: string; username?: string; password?: string; identitytoken?: string }>
+  >;
   readonly credsStore?: string;
   readonly credHelpers?: Readonly<Record<string, string>>;
 }
@@ -47,7 +49,9 @@ export class DockerCredentials implements CredentialSource {
     const auths = config.auths ?? {};
     const entry = auths[key] ?? auths[`https://${domain}`] ?? auths[`http://${domain}`] ?? auths[domain];
     if (!entry) return undefined;
-    const [user, password] = entry.auth ? Buffer.from(entry.auth, "base64").toString().split(/:(.*)/s) : [entry.username, entry.password];
+    const [user, password] = entry.auth
+      ? Buffer.from(entry.auth, "base64").toString().split(/:(.*)/s)
+      : [entry.username, entry.password];
     return {
       username: user ?? "",
       password: new Secret((password ?? "").replace(/\0+$/, "")),

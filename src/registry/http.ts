@@ -46,22 +46,34 @@ export function exchange({ method, url, headers, body, signal }: HttpRequest): P
     });
     request.once("error", (cause) => {
       if (signal.aborted) reject(signal.reason as Error);
-      else reject(new BuildError("REGISTRY_UNREACHABLE", `failed to do request: ${goMethod(method)} "${url.href}": ${reason(cause)}`, { cause }));
+      else
+        reject(
+          new BuildError(
+            "REGISTRY_UNREACHABLE",
+            `failed to do request: ${goMethod(method)} "${url.href}": ${reason(cause)}`,
+            { cause },
+          ),
+        );
     });
     if (body instanceof Uint8Array) request.end(body);
-    else if (body) body().once("error", (error) => request.destroy(error)).pipe(request);
+    else if (body)
+      body()
+        .once("error", (error) => request.destroy(error))
+        .pipe(request);
     else request.end();
   });
 }
 
 function goMethod(method: string): string {
-  return method[0] + method.slice(1).toLowerCase();
+  return method.slice(0, 1) + method.slice(1).toLowerCase();
 }
 
 function reason(cause: Error): string {
   const address = cause as NodeJS.ErrnoException & { address?: string; port?: number };
   const code = codeOf(cause);
-  if (code === "ECONNREFUSED") return `dial tcp ${address.address ?? ""}:${address.port ?? ""}: connect: connection refused`;
-  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return `dial tcp: lookup ${(cause as { hostname?: string }).hostname ?? ""}: no such host`;
+  if (code === "ECONNREFUSED")
+    return `dial tcp ${address.address ?? ""}:${address.port ?? ""}: connect: connection refused`;
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
+    return `dial tcp: lookup ${(cause as { hostname?: string }).hostname ?? ""}: no such host`;
   return messageOf(cause);
 }

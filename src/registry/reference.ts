@@ -12,14 +12,17 @@ export interface Reference {
 }
 
 const DOMAIN_COMPONENT = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
-const DOMAIN = new RegExp(`^(?:${DOMAIN_COMPONENT}(?:\\.${DOMAIN_COMPONENT})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?$`);
+const DOMAIN = new RegExp(
+  `^(?:${DOMAIN_COMPONENT}(?:\\.${DOMAIN_COMPONENT})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?$`,
+);
 const PATH_COMPONENT = "[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*";
 const PATH = new RegExp(`^${PATH_COMPONENT}(?:/${PATH_COMPONENT})*$`);
 const TAG = /^[\w][\w.-]{0,127}$/;
 
 /** @throws Error in the reference library's words */
 export function parseReference(text: string): Reference {
-  if (text === "") throw new Error("invalid reference format: repository name must have at least one component");
+  if (text === "")
+    throw new Error("invalid reference format: repository name must have at least one component");
   if (/^[a-f0-9]{64}$/.test(text)) {
     throw new Error(`invalid repository name (${text}), cannot specify 64-byte hexadecimal strings`);
   }
@@ -27,7 +30,10 @@ export function parseReference(text: string): Reference {
   const first = slash < 0 ? "" : text.slice(0, slash);
   let domain = "docker.io";
   let remainder = text;
-  if (slash >= 0 && (first.includes(".") || first.includes(":") || first === "localhost" || first.toLowerCase() !== first)) {
+  if (
+    slash >= 0 &&
+    (first.includes(".") || first.includes(":") || first === "localhost" || first.toLowerCase() !== first)
+  ) {
     domain = first === "index.docker.io" ? "docker.io" : first;
     remainder = text.slice(slash + 1);
   }
@@ -50,7 +56,9 @@ export function parseReference(text: string): Reference {
 
 /** Adds ":latest" where there is neither tag nor digest. */
 export function withDefaultTag(reference: Reference): Reference {
-  return reference.tag === undefined && reference.digest === undefined ? { ...reference, tag: "latest" } : reference;
+  return reference.tag === undefined && reference.digest === undefined
+    ? { ...reference, tag: "latest" }
+    : reference;
 }
 
 /** The normalized text, domain included. */

@@ -2,7 +2,8 @@
 import { readFile } from "node:fs/promises";
 import type { Session } from "./types.js";
 
-export type SecretSource = { readonly kind: "file"; readonly path: string } | { readonly kind: "env"; readonly name: string };
+export type SecretSource =
+  { readonly kind: "file"; readonly path: string } | { readonly kind: "env"; readonly name: string };
 
 export interface InProcessOptions {
   readonly folders: ReadonlyMap<string, string>;

@@ -15,6 +15,8 @@ export class Ref {
   readonly createdAt: number;
   readonly description: string;
   blob: LayerDescriptor | undefined;
+  /** the layer that this one puts on another result */
+  origin: Ref | undefined;
   /** where the blob can be had */
   provider: BlobProvider | undefined;
 
@@ -82,7 +84,9 @@ export class RefStore {
   /** Whether every layer's content can be had: from disk, or from where it came from in this process. */
   isAvailable(ref: Ref): boolean {
     return ref.chain.every(
-      (layer) => this.hasFolder(layer) || (layer.blob !== undefined && (this.#blobs.has(layer.blob.digest) || layer.provider !== undefined)),
+      (layer) =>
+        this.hasFolder(layer) ||
+        (layer.blob !== undefined && (this.#blobs.has(layer.blob.digest) || layer.provider !== undefined)),
     );
   }
 
@@ -123,6 +127,7 @@ export class RefStore {
     const blob = await this.pack(layer, signal);
     const ref = this.#create(parent, blob, layer.description, layer.createdAt);
     ref.provider = layer.provider;
+    ref.origin = layer;
     await symlink(String(layer.id), join(this.#state.root, layerPath(ref.id)));
     return ref;
   }
@@ -195,9 +200,14 @@ export class RefStore {
   /** The blob of one layer on disk. */
   async #fetch(ref: Ref, signal: AbortSignal): Promise<string> {
     const { blob, provider } = ref;
-    if (!blob) throw new BuildError("LAYER_LOST", `layer ${ref.id} (${ref.description}) has neither folder nor blob`);
+    if (!blob)
+      throw new BuildError("LAYER_LOST", `layer ${ref.id} (${ref.description}) has neither folder nor blob`);
     if (this.#blobs.has(blob.digest)) return this.#blobs.path(blob.digest);
-    if (!provider) throw new BuildError("LAYER_LOST", `blob ${blob.digest} is not here, and nothing says where it can be had`);
+    if (!provider)
+      throw new BuildError(
+        "LAYER_LOST",
+        `blob ${blob.digest} is not here, and nothing says where it can be had`,
+      );
     return this.#blobs.fetch(blob, provider, signal);
   }
 
@@ -234,7 +244,12 @@ export class RefStore {
     const file = this.#blobs.temporaryFile();
     const made = await this.#worker.perform("diff", this.#diffTask(ref, file, clampTime), signal);
     await this.#blobs.adopt(file, made.digest);
-    return { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: made.digest, size: made.size, diffId: made.diffId };
+    return {
+      mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
+      digest: made.digest,
+      size: made.size,
+      diffId: made.diffId,
+    };
   }
 
   #diffTask(ref: Ref, file: string, clampTime: number | undefined) {
@@ -257,7 +272,12 @@ export class RefStore {
     return this.#blobs.has(descriptor.digest);
   }
 
-  #create(parent: Ref | undefined, blob: LayerDescriptor | undefined, description: string, createdAt: number): Ref {
+  #create(
+    parent: Ref | undefined,
+    blob: LayerDescriptor | undefined,
+    description: string,
+    createdAt: number,
+  ): Ref {
     const record: LayerRecord = { parent: parent?.id, blob, createdAt, description };
     const id = this.#database.transaction(() => {
       const next = (this.#counters.get("layer") ?? 0) + 1;

@@ -10,7 +10,10 @@ export interface LayerDescriptor extends Descriptor {
 
 /** The OCI name of a layer's media type, whatever the registry it came from calls it. */
 export function ociLayerType(mediaType: string): string {
-  return mediaType.replace("application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.oci.image.layer.v1.tar+gzip");
+  return mediaType.replace(
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+  );
 }
 
 /** What the database keeps of a layer; the key is its id. */

@@ -51,7 +51,10 @@ export class EdgeState<R> {
   }
 
   async #makeKeys(): Promise<readonly KeyNode[]> {
-    const [maps, ...inputKeys] = await Promise.all([this.maps(), ...this.inputs.map((input) => input.keys())]);
+    const [maps, ...inputKeys] = await Promise.all([
+      this.maps(),
+      ...this.inputs.map((input) => input.keys()),
+    ]);
     return maps.map((map) => {
       const links = inputKeys.map((keys, i): KeyLink[] =>
         keys.map((parent) => ({ parent, selector: map.inputs[i]?.selector })),
@@ -139,7 +142,8 @@ export class EdgeState<R> {
     if (this.inputs.length > 0) {
       const maps = await this.maps();
       await Promise.all(this.inputs.map((input) => input.result()));
-      await Promise.all(this.inputs.map((_, i) => (maps[0]!.inputs[i]?.contentDigest ? this.#contentKey(i) : undefined)));
+      const byContent = this.inputs.flatMap((_, i) => (maps[0]!.inputs[i]?.contentDigest ? [i] : []));
+      await Promise.all(byContent.map((i) => this.#contentKey(i)));
       this.#linkContentKeys(await this.keys());
       if (!this.vertex.ignoreCache && this.#knownContent.some((node) => node)) {
         const again = this.#probe(await this.keys(), await solver.stores());
@@ -186,7 +190,9 @@ export class EdgeState<R> {
         } catch (error) {
           if (solver.signal.aborted) throw error;
           this.#missReason = { kind: "result-gone", source: store.name, message: messageOf(error) };
-          solver.warn(`cached result of ${this.vertex.name} from ${store.name} cannot be used: ${messageOf(error)}`);
+          solver.warn(
+            `cached result of ${this.vertex.name} from ${store.name} cannot be used: ${messageOf(error)}`,
+          );
         }
       }
     }
@@ -205,4 +211,3 @@ export class EdgeState<R> {
     return match && { kind: "hit", source: match.store.name };
   }
 }
-

@@ -61,7 +61,8 @@ export class KeyNode {
   candidates<R>(store: CacheStore<R>, i: number): Set<RecordId> {
     const found = new Set<RecordId>();
     for (const { parent, selector } of this.inputs[i]!) {
-      for (const id of parent.idsIn(store)) for (const child of store.children(id, i, this.digest, selector)) found.add(child);
+      for (const id of parent.idsIn(store))
+        for (const child of store.children(id, i, this.digest, selector)) found.add(child);
     }
     return found;
   }

@@ -3,7 +3,17 @@
 import type { Digest } from "../lib/index.js";
 import { EdgeState } from "./edge.js";
 import { KeyNode } from "./key-node.js";
-import type { CacheMapInput, CacheStore, Edge, Lookup, RecordId, SolverEvents, StoredRecord, Vertex, WritableCacheStore } from "./types.js";
+import type {
+  CacheMapInput,
+  CacheStore,
+  Edge,
+  Lookup,
+  RecordId,
+  SolverEvents,
+  StoredRecord,
+  Vertex,
+  WritableCacheStore,
+} from "./types.js";
 
 export interface SolverOptions<R> {
   readonly vertices: ReadonlyMap<Digest, Vertex<R>>;
@@ -52,7 +62,8 @@ export class Solver<R> {
   async loadResults(targets: readonly KeyNode[]): Promise<void> {
     const stores = await this.stores();
     const seen = new Set<KeyNode>(targets);
-    for (const node of seen) for (const links of node.inputs) for (const { parent } of links) seen.add(parent);
+    for (const node of seen)
+      for (const links of node.inputs) for (const { parent } of links) seen.add(parent);
     await Promise.all(
       [...seen].map(async (node) => {
         if (node.result || node.inputs.length === 0 || node.isRandom) return;
@@ -134,7 +145,8 @@ export class Solver<R> {
       }
     }
     for (const key of keys) {
-      if (!key.isRandom) this.#claims.set(key.digest, [...(this.#claims.get(key.digest) ?? []), { key, edge }]);
+      if (!key.isRandom)
+        this.#claims.set(key.digest, [...(this.#claims.get(key.digest) ?? []), { key, edge }]);
     }
     return edge;
   }
@@ -191,7 +203,11 @@ export class Solver<R> {
     const node =
       record.inputs.length === 0
         ? this.rootKey(record.digest)
-        : new KeyNode(record.digest, record.inputs.map(() => []), false);
+        : new KeyNode(
+            record.digest,
+            record.inputs.map(() => []),
+            false,
+          );
     known.set(id, node);
     if (record.inputs.length > 0) node.remember(store, id);
     this.adopt(node, store, [id]);
@@ -229,7 +245,8 @@ export class Solver<R> {
     for (const state of this.#edges.values()) {
       if (this.#completed.has(state.vertex.digest)) continue;
       const lookup = await state.matchedLookup();
-      if (lookup || state.vertex.isSource) this.completed(state.vertex, lookup ?? { kind: "hit", source: "not needed" });
+      if (lookup || state.vertex.isSource)
+        this.completed(state.vertex, lookup ?? { kind: "hit", source: "not needed" });
     }
   }
 
@@ -251,12 +268,16 @@ function sameKey(a: KeyNode, b: KeyNode): boolean {
   if (a === b) return true;
   if (a.digest !== b.digest || a.inputs.length !== b.inputs.length) return false;
   return a.inputs.every((links, i) =>
-    links.some((link) => b.inputs[i]!.some((other) => link.selector === other.selector && sameParent(link.parent, other.parent))),
+    links.some((link) =>
+      b.inputs[i]!.some((other) => link.selector === other.selector && sameParent(link.parent, other.parent)),
+    ),
   );
 }
 
 function sameParent(a: KeyNode, b: KeyNode): boolean {
   if (a === b) return true;
   if (a.isRandom || b.isRandom || a.digest !== b.digest) return false;
-  return a.inputs.length === 0 ? b.inputs.length === 0 : a.result !== undefined && a.result.value === b.result?.value;
+  return a.inputs.length === 0
+    ? b.inputs.length === 0
+    : a.result !== undefined && a.result.value === b.result?.value;
 }

@@ -64,7 +64,12 @@ export interface CacheStore<R> {
   /** records without inputs */
   roots(digest: Digest): readonly RecordId[];
   /** records with this digest that have `parent` among the alternatives of their input `input` */
-  children(parent: RecordId, input: number, digest: Digest, selector: Digest | undefined): readonly RecordId[];
+  children(
+    parent: RecordId,
+    input: number,
+    digest: Digest,
+    selector: Digest | undefined,
+  ): readonly RecordId[];
   record(id: RecordId): StoredRecord | undefined;
   results(id: RecordId): readonly StoredResult<R>[];
 }
@@ -81,8 +86,7 @@ export type MissReason =
   | { readonly kind: "result-gone"; readonly source: string; readonly message: string };
 
 export type Lookup =
-  | { readonly kind: "hit"; readonly source: string }
-  | { readonly kind: "miss"; readonly reason: MissReason };
+  { readonly kind: "hit"; readonly source: string } | { readonly kind: "miss"; readonly reason: MissReason };
 
 export interface SolverEvents {
   started(vertex: Digest): void;

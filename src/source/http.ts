@@ -36,7 +36,12 @@ export async function fetchHttp(
   }
   await blobs.adopt(temporary, checksum);
   const lastModified = response.headers.get("last-modified") ?? undefined;
-  return { filename: attrs["http.filename"] ?? "download", checksum, lastModified, file: blobs.path(checksum) };
+  return {
+    filename: attrs["http.filename"] ?? "download",
+    checksum,
+    lastModified,
+    file: blobs.path(checksum),
+  };
 }
 
 /** What the cache key says; the time is left out where a checksum fixes the content. */
@@ -52,4 +57,3 @@ export function httpKey(file: HttpFile, attrs: Readonly<Record<string, string>>)
     }),
   );
 }
-

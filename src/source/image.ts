@@ -62,19 +62,30 @@ export class ImageSource {
       manifestDigest = parseDigest(chosen.digest);
       ({ manifest } = await this.#manifest({ ...reference, digest: manifestDigest }, signal));
     }
-    if (!manifest.config) throw new BuildError("MANIFEST_UNSUPPORTED", `${text}: manifest ${manifestDigest} has no config`);
+    if (!manifest.config)
+      throw new BuildError("MANIFEST_UNSUPPORTED", `${text}: manifest ${manifestDigest} has no config`);
     const config = await this.#config(reference, manifest.config, signal);
     const { rootfs } = JSON.parse(config.toString()) as { rootfs?: { diff_ids?: string[] } };
     const diffIds = (rootfs?.diff_ids ?? []).map(parseDigest);
-    const layers = (manifest.layers ?? []).map(({ mediaType, digest, size }) => ({ mediaType, digest: parseDigest(digest), size }));
+    const layers = (manifest.layers ?? []).map(({ mediaType, digest, size }) => ({
+      mediaType,
+      digest: parseDigest(digest),
+      size,
+    }));
     if (layers.length !== diffIds.length) {
-      throw new BuildError("MANIFEST_UNSUPPORTED", `${text}: ${layers.length} layers, but ${diffIds.length} diff ids in its config`);
+      throw new BuildError(
+        "MANIFEST_UNSUPPORTED",
+        `${text}: ${layers.length} layers, but ${diffIds.length} diff ids in its config`,
+      );
     }
     return { reference, digest: top.digest, manifestDigest, config, layers, diffIds };
   }
 
   /** A manifest by digest is kept; a tag is asked for every time. */
-  async #manifest(reference: Reference, signal: AbortSignal): Promise<{ manifest: OciManifest; digest: Digest }> {
+  async #manifest(
+    reference: Reference,
+    signal: AbortSignal,
+  ): Promise<{ manifest: OciManifest; digest: Digest }> {
     const { digest } = reference;
     if (digest !== undefined && this.#blobs.has(digest)) {
       return { manifest: JSON.parse((await this.#blobs.read(digest)).toString()) as OciManifest, digest };
@@ -112,13 +123,16 @@ export class ImageSource {
       }),
     );
     let chain: Digest | undefined;
-    for (const diffId of source.diffIds) chain = chain === undefined ? diffId : digestOf(`${chain} ${diffId}`);
+    for (const diffId of source.diffIds)
+      chain = chain === undefined ? diffId : digestOf(`${chain} ${diffId}`);
     return [manifestKey, chain ?? digestOf(source.config)];
   }
 }
 
 function choosePlatform(manifests: readonly OciDescriptor[], wanted: Platform): OciDescriptor | undefined {
-  const same = manifests.filter(({ platform }) => platform?.os === wanted.OS && platform.architecture === wanted.Architecture);
+  const same = manifests.filter(
+    ({ platform }) => platform?.os === wanted.OS && platform.architecture === wanted.Architecture,
+  );
   const variantOf = (entry: OciDescriptor): string => {
     const variant = entry.platform?.variant ?? "";
     return wanted.Architecture === "arm64" && variant === "v8" ? "" : variant;

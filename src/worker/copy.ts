@@ -1,9 +1,29 @@
 // Copying trees as COPY does (the rules are those of BuildKit's fsutil): folders merge, files replace, links inside the
 // source stay links, hard links stay together, owner, mode and times come along unless the action sets them.
-import { chmodSync, copyFileSync, lchownSync, linkSync, mkdirSync, rmSync, symlinkSync, unlinkSync, type BigIntStats } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  type BigIntStats,
+} from "node:fs";
 import { BuildError, globToRegExp, hasWildcards, PatternMatcher, type ParentMatches } from "../lib/index.js";
 import { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "../layer/index.js";
-import { deviceNumbers, fsPath, getXattr, listXattrs, makeNode, setTimes, setXattr, textOf, type BytePath } from "../linux/index.js";
+import {
+  deviceNumbers,
+  fsPath,
+  getXattr,
+  listXattrs,
+  makeNode,
+  setTimes,
+  setXattr,
+  textOf,
+  type BytePath,
+} from "../linux/index.js";
 import { applySymbolicMode } from "./mode.js";
 
 export interface Owner {
@@ -47,9 +67,18 @@ export function expandWildcards(root: BytePath, path: BytePath, followLinks: boo
 }
 
 /** Creates `path` and what is missing above it. @returns the folders made, outermost first */
-export function makeFolders(path: BytePath, mode: number, owner: Owner | undefined, time: bigint | undefined): BytePath[] {
+export function makeFolders(
+  path: BytePath,
+  mode: number,
+  owner: Owner | undefined,
+  time: bigint | undefined,
+): BytePath[] {
   const missing: BytePath[] = [];
-  for (let current = path; current !== "" && !lstatMaybe(current); current = current.slice(0, current.lastIndexOf("/"))) {
+  for (
+    let current = path;
+    current !== "" && !lstatMaybe(current);
+    current = current.slice(0, current.lastIndexOf("/"))
+  ) {
     missing.unshift(current);
   }
   for (const folder of missing) {
@@ -57,7 +86,8 @@ export function makeFolders(path: BytePath, mode: number, owner: Owner | undefin
     chmodSync(fsPath(folder), mode);
     if (owner) lchownSync(fsPath(folder), owner.uid, owner.gid);
   }
-  if (time !== undefined) for (const folder of missing.slice().reverse()) setTimes(folder, { atime: time, mtime: time });
+  if (time !== undefined)
+    for (const folder of missing.slice().reverse()) setTimes(folder, { atime: time, mtime: time });
   return missing;
 }
 
@@ -81,7 +111,8 @@ export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions)
   if ((!options.contentsOnly && isFolder && existing) || (!isFolder && existing?.isDirectory())) {
     target = join(target, source.replace(/\/+$/, "").split("/").pop() ?? "");
   }
-  const parent = options.contentsOnly && isFolder && !existing ? target : target.slice(0, target.lastIndexOf("/"));
+  const parent =
+    options.contentsOnly && isFolder && !existing ? target : target.slice(0, target.lastIndexOf("/"));
   ensure(parent === "" ? "/" : parent);
   new Copier(options).copy(from, "", target, false, [], undefined, undefined);
   if (time !== undefined) for (const folder of made.reverse()) setTimes(folder, { atime: time, mtime: time });
@@ -117,8 +148,14 @@ class Copier {
   ): void {
     const top = relative === "";
     const text = textOf(relative);
-    const i = top || this.#include.isEmpty ? { matched: true, info: undefined } : this.#include.match(text, includeInfo);
-    const e = top || this.#exclude.isEmpty ? { matched: false, info: undefined } : this.#exclude.match(text, excludeInfo);
+    const i =
+      top || this.#include.isEmpty
+        ? { matched: true, info: undefined }
+        : this.#include.match(text, includeInfo);
+    const e =
+      top || this.#exclude.isEmpty
+        ? { matched: false, info: undefined }
+        : this.#exclude.match(text, excludeInfo);
     const wanted = (top ? this.#include.isEmpty : i.matched) && !e.matched;
     const stat = lstat(source);
     if (!stat.isDirectory()) {
@@ -133,7 +170,15 @@ class Copier {
     if (!(e.matched && !this.#exclude.hasExclusions)) {
       const inner = [...parents, pending];
       for (const name of listNames(source)) {
-        this.copy(join(source, name), top ? name : `${relative}/${name}`, join(target, name), true, inner, i.info, e.info);
+        this.copy(
+          join(source, name),
+          top ? name : `${relative}/${name}`,
+          join(target, name),
+          true,
+          inner,
+          i.info,
+          e.info,
+        );
       }
     }
     if (!wanted) return;
@@ -145,7 +190,8 @@ class Copier {
     if (folder.done) return;
     folder.done = true;
     const stat = lstat(folder.source);
-    if (this.#makeFolder(folder.target, stat, overwriteMetadata)) this.#attributes(folder.source, stat, folder.target);
+    if (this.#makeFolder(folder.target, stat, overwriteMetadata))
+      this.#attributes(folder.source, stat, folder.target);
   }
 
   #makeFolder(target: BytePath, stat: BigIntStats, overwriteMetadata: boolean): boolean {
@@ -155,7 +201,10 @@ class Copier {
       return true;
     }
     if (!existing.isDirectory()) {
-      throw new BuildError("COPY_FAILED", `cannot copy to non-directory: ${textOf(target.slice(this.#options.targetRoot.length))}`);
+      throw new BuildError(
+        "COPY_FAILED",
+        `cannot copy to non-directory: ${textOf(target.slice(this.#options.targetRoot.length))}`,
+      );
     }
     if (overwriteMetadata) chmodSync(fsPath(target), Number(stat.mode & 0o7777n));
     return false;
@@ -190,7 +239,8 @@ class Copier {
     lchownSync(fsPath(target), owner?.uid ?? Number(stat.uid), owner?.gid ?? Number(stat.gid));
     if (!stat.isSymbolicLink()) {
       const own = Number(stat.mode & 0o7777n);
-      const final = typeof mode === "string" ? applySymbolicMode(mode, own, stat.isDirectory()) : (mode ?? own);
+      const final =
+        typeof mode === "string" ? applySymbolicMode(mode, own, stat.isDirectory()) : (mode ?? own);
       chmodSync(fsPath(target), final);
     }
     for (const name of listXattrs(source)) {

@@ -1,6 +1,15 @@
 // A result as a folder or a tar file.
 import { closeSync, mkdirSync, openSync, readSync, writeSync, type BigIntStats } from "node:fs";
-import { join, listNames, lstat, padding, readLink, tarHeader, tarTrailer, type EntryType } from "../layer/index.js";
+import {
+  join,
+  listNames,
+  lstat,
+  padding,
+  readLink,
+  tarHeader,
+  tarTrailer,
+  type EntryType,
+} from "../layer/index.js";
 import { bytePath, deviceNumbers, fsPath, getXattr, type BytePath } from "../linux/index.js";
 import { copyTree } from "./copy.js";
 import type { Mounts } from "./mounts.js";
@@ -104,7 +113,7 @@ class TarExport {
   }
 
   #write(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
+    for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at);
   }
 }
 

@@ -19,7 +19,12 @@ export async function runFileTask(task: FileTask, mounts: Mounts): Promise<undef
   return undefined;
 }
 
-async function runAction(root: BytePath, action: FileAction, source: BytePath | undefined, mounts: Mounts): Promise<void> {
+async function runAction(
+  root: BytePath,
+  action: FileAction,
+  source: BytePath | undefined,
+  mounts: Mounts,
+): Promise<void> {
   switch (action.kind) {
     case "copy":
       return copy(root, action.copy, source ?? mounts.view({ kind: "layers", layers: [] }));
@@ -60,7 +65,8 @@ async function copy(root: BytePath, action: FileActionCopy, source: BytePath): P
   const dest = bytePath(action.dest);
   if (!action.createDestPath) {
     const parent = resolveInRoot(root, dest.slice(0, dest.replace(/\/+$/, "").lastIndexOf("/")));
-    if (!lstatMaybe(parent)) throw new BuildError("COPY_FAILED", `failed to stat ${action.dest}: no such file or directory`);
+    if (!lstatMaybe(parent))
+      throw new BuildError("COPY_FAILED", `failed to stat ${action.dest}: no such file or directory`);
   }
   for (const required of action.requiredPaths) {
     if (!lstatMaybe(resolveInRoot(source, bytePath(required)))) {
@@ -68,11 +74,16 @@ async function copy(root: BytePath, action: FileActionCopy, source: BytePath): P
     }
   }
   const paths = action.allowWildcard ? expandWildcards(source, src, action.followSymlink) : [src];
-  if (paths.length === 0 && !action.allowEmptyWildcard) throw new BuildError("NOT_FOUND", `${action.src} not found`);
+  if (paths.length === 0 && !action.allowEmptyWildcard)
+    throw new BuildError("NOT_FOUND", `${action.src} not found`);
   const owner = ownerOf(root, action.owner);
   const time = timeOf(action.timestamp);
   for (const path of paths) {
-    if (action.attemptUnpackDockerCompatibility && (await unpackArchive(source, path, root, dest, owner, time))) continue;
+    if (
+      action.attemptUnpackDockerCompatibility &&
+      (await unpackArchive(source, path, root, dest, owner, time))
+    )
+      continue;
     copyTree(path, dest, {
       sourceRoot: source,
       targetRoot: root,
@@ -125,4 +136,3 @@ function primaryGroup(name: string, read: (path: string) => string): number {
     .find((entry) => entry.startsWith(`${name}:`));
   return line ? Number(line.split(":")[3]) : 0;
 }
-

@@ -1,9 +1,25 @@
 // A client's folder into a layer: only what the build reads (follow paths, include and exclude patterns), owned by root,
 // with modes and times as they are. What links point to comes along.
 import { chmodSync, copyFileSync, linkSync, mkdirSync, symlinkSync, type BigIntStats } from "node:fs";
-import { BuildError, codeOf, globToRegExp, hasWildcards, PatternMatcher, type ParentMatches } from "../lib/index.js";
+import {
+  BuildError,
+  codeOf,
+  globToRegExp,
+  hasWildcards,
+  PatternMatcher,
+  type ParentMatches,
+} from "../lib/index.js";
 import { join, listNames, lstat, lstatMaybe, readLink } from "../layer/index.js";
-import { bytePath, fsPath, getXattr, listXattrs, setTimes, setXattr, textOf, type BytePath } from "../linux/index.js";
+import {
+  bytePath,
+  fsPath,
+  getXattr,
+  listXattrs,
+  setTimes,
+  setXattr,
+  textOf,
+  type BytePath,
+} from "../linux/index.js";
 import type { LocalTask } from "./types.js";
 
 export function runLocalTask(task: LocalTask, target: BytePath): { bytes: number; files: number } {
@@ -56,7 +72,9 @@ class LocalCopy {
       const text = textOf(path);
       const include = this.#follow ?? this.#include;
       const i = include.isEmpty ? { matched: true, info: undefined } : include.match(text, includeInfo);
-      const e = this.#exclude.isEmpty ? { matched: false, info: undefined } : this.#exclude.match(text, excludeInfo);
+      const e = this.#exclude.isEmpty
+        ? { matched: false, info: undefined }
+        : this.#exclude.match(text, excludeInfo);
       const stat = lstat(join(this.#source, path));
       const wanted = i.matched && !e.matched;
       if (stat.isDirectory()) {
@@ -150,7 +168,10 @@ class LocalCopy {
     let names = [name];
     if (hasWildcards(textOf(name))) {
       const pattern = globToRegExp(textOf(name));
-      names = pattern && lstatMaybe(base)?.isDirectory() ? listNames(base).filter((n) => pattern.test(textOf(n))) : [];
+      names =
+        pattern && lstatMaybe(base)?.isDirectory()
+          ? listNames(base).filter((n) => pattern.test(textOf(n)))
+          : [];
     }
     const targets: BytePath[] = [];
     for (const one of names) {

@@ -7,7 +7,7 @@ export function applySymbolicMode(text: string, mode: number, isFolder: boolean)
   for (const clause of text.split(",")) {
     const who = /^[ugoa]*/.exec(clause)![0];
     const targets = (who === "" || who.includes("a") ? "ugo" : who).split("") as ("u" | "g" | "o")[];
-    for (const [, operator, permissions] of clause.slice(who.length).matchAll(/([-+=])([rwxXst]*|[ugo])/g)) {
+    for (const [, operator, permissions] of clause.slice(who.length).matchAll(/([-+=])([ugo]|[rwxXst]*)/g)) {
       const bits = targets.reduce((all, target) => all | bitsOf(permissions!, target, result, isFolder), 0);
       const mask = targets.reduce((all, target) => all | (WHO[target] & 0o777), 0);
       if (operator === "+") result |= bits;

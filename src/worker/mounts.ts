@@ -2,7 +2,18 @@
 // the options of an overlay mount must fit into one page.
 import { chmodSync, chownSync, mkdirSync, rmdirSync } from "node:fs";
 import { lstat } from "../layer/index.js";
-import { bytePath, changeDirectory, fsPath, mount, MS_BIND, MS_RDONLY, privateMounts, textOf, unmount, type BytePath } from "../linux/index.js";
+import {
+  bytePath,
+  changeDirectory,
+  fsPath,
+  mount,
+  MS_BIND,
+  MS_RDONLY,
+  privateMounts,
+  textOf,
+  unmount,
+  type BytePath,
+} from "../linux/index.js";
 import type { Tree, WritableTree } from "./types.js";
 
 export class Mounts implements Disposable {
@@ -36,7 +47,13 @@ export class Mounts implements Disposable {
     if (layers.length === 0) return this.#folder();
     if (layers.length === 1) return this.absolute(layers[0]!);
     const target = this.#folder();
-    mount("overlay", target, "overlay", MS_RDONLY, `lowerdir=${[...layers].reverse().map(bytePath).join(":")}`);
+    mount(
+      "overlay",
+      target,
+      "overlay",
+      MS_RDONLY,
+      `lowerdir=${[...layers].reverse().map(bytePath).join(":")}`,
+    );
     this.#active.push(target);
     return target;
   }

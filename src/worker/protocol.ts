@@ -7,5 +7,11 @@ export type ThreadMessage =
 
 export type ThreadReply =
   | { readonly kind: "result"; readonly id: number; readonly result: unknown }
-  | { readonly kind: "error"; readonly id: number; readonly code: string; readonly message: string; readonly stack: string }
+  | {
+      readonly kind: "error";
+      readonly id: number;
+      readonly code: string;
+      readonly message: string;
+      readonly stack: string;
+    }
   | { readonly kind: "output"; readonly id: number; readonly stream: 1 | 2; readonly chunk: Uint8Array };

@@ -1,8 +1,26 @@
 // A build step's command in a container: mounts its root and its mounts, runs it, and removes what the mounts left
 // behind in the root.
-import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { connect, createServer } from "node:net";
-import { findRuntime, hostResolvConf, lookupUser, runContainer, type ContainerMount, type Runtime } from "../executor/index.js";
+import {
+  findRuntime,
+  hostResolvConf,
+  lookupUser,
+  runContainer,
+  type ContainerMount,
+  type Runtime,
+} from "../executor/index.js";
 import { join, lstatMaybe, resolveInRoot } from "../layer/index.js";
 import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
 import { BuildError } from "../lib/index.js";
@@ -35,7 +53,10 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
     }
   };
   const user = lookupUser(task.user, read);
-  const cleanup = stubCleaner(root, task.mounts.map((mount) => mount.destination));
+  const cleanup = stubCleaner(
+    root,
+    task.mounts.map((mount) => mount.destination),
+  );
   const cwd = resolveInRoot(root, bytePath(task.cwd));
   makeFolders(cwd, 0o755, user, undefined);
 
@@ -49,12 +70,23 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
     return path;
   };
   const containerMounts: ContainerMount[] = [
-    { destination: "/etc/resolv.conf", source: textOf(systemFile(hostResolvConf(), 0o644)), type: "bind", readonly: true },
-    { destination: "/etc/hosts", source: textOf(systemFile(hostsFile(task), 0o644)), type: "bind", readonly: true },
+    {
+      destination: "/etc/resolv.conf",
+      source: textOf(systemFile(hostResolvConf(), 0o644)),
+      type: "bind",
+      readonly: true,
+    },
+    {
+      destination: "/etc/hosts",
+      source: textOf(systemFile(hostsFile(task), 0o644)),
+      type: "bind",
+      readonly: true,
+    },
   ];
   const closers: (() => void)[] = [];
   try {
-    for (const mount of task.mounts) containerMounts.push(await prepareMount(mount, mounts, systemFile, system, closers));
+    for (const mount of task.mounts)
+      containerMounts.push(await prepareMount(mount, mounts, systemFile, system, closers));
     const env = task.env.some((entry) => entry.startsWith("PATH="))
       ? task.env
       : ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...task.env];
@@ -104,7 +136,12 @@ async function prepareMount(
         source: textOf(systemFile(source.data, source.mode, source.uid, source.gid)),
       };
     case "agent":
-      return { destination, readonly, type: "bind", source: textOf(await openAgent(source, system, closers)) };
+      return {
+        destination,
+        readonly,
+        type: "bind",
+        source: textOf(await openAgent(source, system, closers)),
+      };
     case "tree": {
       const layers = source.tree.kind === "layers" ? source.tree.layers : undefined;
       let tree = mounts.view(source.tree);
@@ -117,10 +154,19 @@ async function prepareMount(
       const lock = openSync(`${source.folder}/lock`, "a");
       closers.push(() => closeSync(lock));
       if (source.layers.length === 0) {
-        return { destination, readonly, type: "bind", source: textOf(selected(bytePath(`${source.folder}/fs`), source.selector)) };
+        return {
+          destination,
+          readonly,
+          type: "bind",
+          source: textOf(selected(bytePath(`${source.folder}/fs`), source.selector)),
+        };
       }
       mkdirSync(`${source.folder}/work`, { recursive: true });
-      const tree = mounts.writable({ layers: source.layers, upper: relative(source.folder, "fs"), work: relative(source.folder, "work") });
+      const tree = mounts.writable({
+        layers: source.layers,
+        upper: relative(source.folder, "fs"),
+        work: relative(source.folder, "work"),
+      });
       return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
     }
   }
@@ -167,7 +213,11 @@ function scratchView(mounts: Mounts, layers: readonly string[]): BytePath {
 function selected(tree: BytePath, selector: string): BytePath {
   if (selector === "" || selector === "/") return tree;
   const path = resolveInRoot(tree, bytePath(selector));
-  if (!lstatMaybe(path)) throw new BuildError("NOT_FOUND", `failed to calculate checksum of ref: ${JSON.stringify(selector)}: not found`);
+  if (!lstatMaybe(path))
+    throw new BuildError(
+      "NOT_FOUND",
+      `failed to calculate checksum of ref: ${JSON.stringify(selector)}: not found`,
+    );
   return path;
 }
 
@@ -195,4 +245,3 @@ function stubCleaner(root: BytePath, destinations: readonly string[]): () => voi
     }
   };
 }
-

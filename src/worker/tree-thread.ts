@@ -33,7 +33,15 @@ port.on("message", (message: ThreadMessage) => {
   const reply = (answer: ThreadReply): void => port.postMessage(answer);
   perform(task, params as never, id, controller.signal)
     .then((result) => reply({ kind: "result", id, result }))
-    .catch((error: unknown) => reply({ kind: "error", id, code: codeOf(error) ?? "TASK_FAILED", message: messageOf(error), stack: (error as Error).stack ?? "" }))
+    .catch((error: unknown) =>
+      reply({
+        kind: "error",
+        id,
+        code: codeOf(error) ?? "TASK_FAILED",
+        message: messageOf(error),
+        stack: (error as Error).stack ?? "",
+      }),
+    )
     .finally(() => running.delete(id));
 });
 
@@ -71,7 +79,8 @@ async function perform<K extends TaskName>(
         mounts,
         own,
         signal,
-        onOutput: (stream, chunk) => port.postMessage({ kind: "output", id, stream, chunk } satisfies ThreadReply),
+        onOutput: (stream, chunk) =>
+          port.postMessage({ kind: "output", id, stream, chunk } satisfies ThreadReply),
       }),
   };
   return await tasks[task](params);

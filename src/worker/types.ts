@@ -60,12 +60,34 @@ export interface RunMount {
   readonly destination: string;
   readonly readonly: boolean;
   readonly source:
-    | { readonly kind: "tree"; readonly tree: Tree; readonly selector: string; /** writes are dropped */ readonly scratch: boolean }
-    | { readonly kind: "cache"; readonly layers: readonly string[]; readonly folder: string; readonly selector: string }
+    | {
+        readonly kind: "tree";
+        readonly tree: Tree;
+        readonly selector: string;
+        /** writes are dropped */ readonly scratch: boolean;
+      }
+    | {
+        readonly kind: "cache";
+        readonly layers: readonly string[];
+        readonly folder: string;
+        readonly selector: string;
+      }
     | { readonly kind: "tmpfs"; readonly size: number }
-    | { readonly kind: "file"; readonly data: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number }
+    | {
+        readonly kind: "file";
+        readonly data: Uint8Array;
+        readonly mode: number;
+        readonly uid: number;
+        readonly gid: number;
+      }
     /** a socket that leads to the agent at `path` */
-    | { readonly kind: "agent"; readonly path: string; readonly mode: number; readonly uid: number; readonly gid: number };
+    | {
+        readonly kind: "agent";
+        readonly path: string;
+        readonly mode: number;
+        readonly uid: number;
+        readonly gid: number;
+      };
 }
 
 export interface RunTask {

@@ -1,6 +1,18 @@
 // ADD of an archive: a tar file, compressed or not, is unpacked instead of copied.
 import { spawn } from "node:child_process";
-import { closeSync, createReadStream, lchownSync, linkSync, mkdirSync, chmodSync, openSync, readSync, rmSync, symlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  createReadStream,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  chmodSync,
+  openSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { createGunzip } from "node:zlib";
 import type { Readable } from "node:stream";
 import { BuildError } from "../lib/index.js";
@@ -38,7 +50,11 @@ const COMPRESSIONS: readonly { magic: Buffer; open: (file: BytePath) => Readable
 
 function command(name: string, file: BytePath): Readable {
   const child = spawn(name, ["-dc"], { stdio: [openSync(fsPath(file), "r"), "pipe", "ignore"] });
-  child.once("error", (cause) => child.stdout!.destroy(new BuildError("ARCHIVE_UNREADABLE", `${name} is needed to unpack ${textOf(file)}`, { cause })));
+  child.once("error", (cause) =>
+    child.stdout!.destroy(
+      new BuildError("ARCHIVE_UNREADABLE", `${name} is needed to unpack ${textOf(file)}`, { cause }),
+    ),
+  );
   return child.stdout!;
 }
 
@@ -89,14 +105,16 @@ class UnpackSink implements TarSink {
 
   entry(entry: TarEntry): void {
     const parts = entry.name.split("/").filter((part) => part !== "" && part !== ".");
-    if (parts.includes("..")) throw new BuildError("ARCHIVE_INVALID", `archive entry "${textOf(entry.name)}" leaves the destination`);
+    if (parts.includes(".."))
+      throw new BuildError("ARCHIVE_INVALID", `archive entry "${textOf(entry.name)}" leaves the destination`);
     const base = parts.pop();
     if (base === undefined) return;
     const parent = resolveInRoot(this.#root, parts.join("/"));
     makeFolders(parent, 0o755, this.#owner, undefined);
     const path = join(parent, base);
     const old = lstatMaybe(path);
-    if (old && !(old.isDirectory() && entry.type === "dir")) rmSync(fsPath(path), { recursive: true, force: true });
+    if (old && !(old.isDirectory() && entry.type === "dir"))
+      rmSync(fsPath(path), { recursive: true, force: true });
     switch (entry.type) {
       case "dir":
         if (!lstatMaybe(path)) mkdirSync(fsPath(path), 0o755);
@@ -126,7 +144,7 @@ class UnpackSink implements TarSink {
 
   data(chunk: Buffer): void {
     if (this.#fd === undefined) return;
-    for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
+    for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at);
   }
 
   end(): void {

@@ -39,7 +39,8 @@ export class Worker {
   /** Starts the threads ahead of their first task. */
   warmUp(): void {
     this.#containers ??= this.#start("c");
-    while (this.#files.length < this.#options.fileThreads) this.#files.push(this.#start(`f${this.#files.length}`));
+    while (this.#files.length < this.#options.fileThreads)
+      this.#files.push(this.#start(`f${this.#files.length}`));
   }
 
   async perform<K extends TaskName>(
@@ -55,7 +56,7 @@ export class Worker {
     signal.addEventListener("abort", abort, { once: true });
     try {
       return await new Promise<TaskMap[K]["result"]>((resolve, reject) => {
-        slot.pending.set(id, { resolve: resolve as (result: never) => void, reject, onOutput });
+        slot.pending.set(id, { resolve: resolve, reject, onOutput });
         slot.thread.ref();
         slot.thread.postMessage({ kind: "task", id, task, params } satisfies ThreadMessage);
       });
@@ -84,7 +85,9 @@ export class Worker {
 
   #start(name: string): Slot {
     const { stateRoot, own } = this.#options;
-    const thread = new Thread(new URL("./tree-thread.js", import.meta.url), { workerData: { stateRoot, own, name } });
+    const thread = new Thread(new URL("./tree-thread.js", import.meta.url), {
+      workerData: { stateRoot, own, name },
+    });
     const slot: Slot = { thread, pending: new Map() };
     thread.unref();
     thread.on("message", (reply: ThreadReply) => {

@@ -7,7 +7,18 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { DEFAULT_CORPUS, readCases } from "./lib/corpus.mjs";
 
-export const KINDS = ["llb", "frontend", "cache-max", "cache-min", "image", "import", "errors", "check", "outline", "targets"];
+export const KINDS = [
+  "llb",
+  "frontend",
+  "cache-max",
+  "cache-min",
+  "image",
+  "import",
+  "errors",
+  "check",
+  "outline",
+  "targets",
+];
 
 const { values } = parseArgs({
   options: {
@@ -27,7 +38,10 @@ if (values.help) {
 if (process.env.BLUEKILN_GOLDEN_NETNS === undefined) {
   const script = `ip link set lo up && exec "$@"`;
   const args = ["-n", "--", "sh", "-c", script, "sh", process.execPath, ...process.argv.slice(1)];
-  const child = spawn("unshare", args, { stdio: "inherit", env: { ...process.env, BLUEKILN_GOLDEN_NETNS: "1" } });
+  const child = spawn("unshare", args, {
+    stdio: "inherit",
+    env: { ...process.env, BLUEKILN_GOLDEN_NETNS: "1" },
+  });
   child.on("exit", (code, signal) => process.exit(code ?? (signal ? 1 : 0)));
 } else {
   process.exitCode = await main();
@@ -71,11 +85,17 @@ async function main() {
   for (const kind of kinds) {
     const { passed, failed, differences } = report[kind];
     console.log(`${kind}: ${passed} of ${passed + failed.length} pass`);
-    for (const id of failed) console.log(`  ${id}: ${String(differences[id]).replaceAll("\n", "\n    ").slice(0, 1500)}`);
+    for (const id of failed)
+      console.log(`  ${id}: ${String(differences[id]).replaceAll("\n", "\n    ").slice(0, 1500)}`);
   }
   if (values.json) {
-    console.log(JSON.stringify(Object.fromEntries(kinds.map((kind) => [kind, { passed: report[kind].passed, failed: report[kind].failed }]))));
+    console.log(
+      JSON.stringify(
+        Object.fromEntries(
+          kinds.map((kind) => [kind, { passed: report[kind].passed, failed: report[kind].failed }]),
+        ),
+      ),
+    );
   }
   return 0;
 }
-

@@ -39,7 +39,9 @@ export class AzblobBackend implements CacheBackend {
     const found = await Promise.all(
       this.#config.names.map(async (name) => {
         try {
-          const response = await container.getBlobClient(this.#manifestPath(name)).download(undefined, undefined, { abortSignal: signal });
+          const response = await container
+            .getBlobClient(this.#manifestPath(name))
+            .download(undefined, undefined, { abortSignal: signal });
           const chunks: Buffer[] = [];
           for await (const chunk of response.readableStreamBody!) chunks.push(chunk as Buffer);
           return [{ name, data: Buffer.concat(chunks) }];
@@ -58,7 +60,10 @@ export class AzblobBackend implements CacheBackend {
       try {
         await container
           .getBlockBlobClient(this.#manifestPath(name))
-          .upload(data, data.length, { abortSignal: signal, blobHTTPHeaders: { blobContentType: "application/octet-stream" } });
+          .upload(data, data.length, {
+            abortSignal: signal,
+            blobHTTPHeaders: { blobContentType: "application/octet-stream" },
+          });
       } catch (error) {
         throw this.#explain(error, `write manifest ${name}`);
       }
@@ -113,7 +118,9 @@ export class AzblobBackend implements CacheBackend {
       ids.push(id);
       blocks.push(
         this.#limiter.run(() =>
-          blob.stageBlock(id, () => createReadStream(file, { start, end: start + length - 1 }), length, { abortSignal: signal }),
+          blob.stageBlock(id, () => createReadStream(file, { start, end: start + length - 1 }), length, {
+            abortSignal: signal,
+          }),
         ),
       );
     }
@@ -161,17 +168,30 @@ export class AzblobBackend implements CacheBackend {
   }
 
   async #connect(): Promise<ContainerClient> {
-    const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } = await import("@azure/storage-blob");
+    const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } =
+      await import("@azure/storage-blob");
     const { accountUrl, accountName, accountKey, connectionString, sas, container } = this.#config;
-    const options = { retryOptions: { maxTries: 4, tryTimeoutInMs: 300_000, retryDelayInMs: 200, maxRetryDelayInMs: 5000 } };
-    if (connectionString) return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(container);
+    const options = {
+      retryOptions: { maxTries: 4, tryTimeoutInMs: 300_000, retryDelayInMs: 200, maxRetryDelayInMs: 5000 },
+    };
+    if (connectionString)
+      return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(
+        container,
+      );
     if (accountKey) {
       const credential = new StorageSharedKeyCredential(accountName, accountKey.reveal());
-      return new BlobServiceClient(accountUrl, newPipeline(credential, options)).getContainerClient(container);
+      return new BlobServiceClient(accountUrl, newPipeline(credential, options)).getContainerClient(
+        container,
+      );
     }
-    if (sas) return new BlobServiceClient(`${accountUrl}?${sas.reveal()}`, undefined, options).getContainerClient(container);
+    if (sas)
+      return new BlobServiceClient(`${accountUrl}?${sas.reveal()}`, undefined, options).getContainerClient(
+        container,
+      );
     const { DefaultAzureCredential } = await import("@azure/identity");
-    return new BlobServiceClient(accountUrl, new DefaultAzureCredential(), options).getContainerClient(container);
+    return new BlobServiceClient(accountUrl, new DefaultAzureCredential(), options).getContainerClient(
+      container,
+    );
   }
 
   #explain(error: unknown, what: string): BuildError {
@@ -183,11 +203,21 @@ export class AzblobBackend implements CacheBackend {
         code === "AuthenticationFailed"
           ? "the account key, SAS or clock is wrong"
           : "the identity needs the role Storage Blob Data Contributor on the container (Reader is enough to import)";
-      return new BuildError("AZBLOB_FORBIDDEN", `azblob: cannot ${what} in ${where}: ${code ?? "forbidden"} (403); ${hint}`);
+      return new BuildError(
+        "AZBLOB_FORBIDDEN",
+        `azblob: cannot ${what} in ${where}: ${code ?? "forbidden"} (403); ${hint}`,
+      );
     }
-    if (status === 404) return new BuildError("AZBLOB_NOT_FOUND", `azblob: cannot ${what} in ${where}: ${code ?? "not found"} (404)`);
-    if (status !== undefined) return new BuildError("AZBLOB_FAILED", `azblob: cannot ${what} in ${where}: ${code ?? ""} (${status})`);
-    const first = messageOf(error).split("\n")[0]!.replace(/\?[^\s"]*sig=[^\s"]*/g, "?[redacted]");
+    if (status === 404)
+      return new BuildError(
+        "AZBLOB_NOT_FOUND",
+        `azblob: cannot ${what} in ${where}: ${code ?? "not found"} (404)`,
+      );
+    if (status !== undefined)
+      return new BuildError("AZBLOB_FAILED", `azblob: cannot ${what} in ${where}: ${code ?? ""} (${status})`);
+    const first = messageOf(error)
+      .split("\n")[0]!
+      .replace(/\?[^\s"]*sig=[^\s"]*/g, "?[redacted]");
     return new BuildError("AZBLOB_UNREACHABLE", `azblob: cannot ${what} in ${where}: ${first}`);
   }
 }

@@ -4,11 +4,24 @@ import type { AzblobConfig } from "./types.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-export const AZBLOB_ATTRIBUTES = ["name", "account_url", "account_name", "container", "prefix", "manifests_prefix", "blobs_prefix", "secret_access_key"];
+export const AZBLOB_ATTRIBUTES = [
+  "name",
+  "account_url",
+  "account_name",
+  "container",
+  "prefix",
+  "manifests_prefix",
+  "blobs_prefix",
+  "secret_access_key",
+];
 
 /** @throws BuildError AZBLOB_* */
-export function azblobConfig(attributes: ReadonlyMap<string, string>, environment: Environment): AzblobConfig {
-  const pick = (attribute: string, variable: string): string => attributes.get(attribute) || environment[variable] || "";
+export function azblobConfig(
+  attributes: ReadonlyMap<string, string>,
+  environment: Environment,
+): AzblobConfig {
+  const pick = (attribute: string, variable: string): string =>
+    attributes.get(attribute) || environment[variable] || "";
   const connection = environment["AZURE_STORAGE_CONNECTION_STRING"] ?? "";
   const fromConnection = parseConnectionString(connection);
   const rawUrl = pick("account_url", "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL") || fromConnection.url;
@@ -19,21 +32,33 @@ export function azblobConfig(attributes: ReadonlyMap<string, string>, environmen
     );
   }
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(rawUrl)) {
-    throw new BuildError("AZBLOB_ACCOUNT_URL_INVALID", `azblob: account_url "${withoutQuery(rawUrl)}" has no scheme; use https://${withoutQuery(rawUrl)}`);
+    throw new BuildError(
+      "AZBLOB_ACCOUNT_URL_INVALID",
+      `azblob: account_url "${withoutQuery(rawUrl)}" has no scheme; use https://${withoutQuery(rawUrl)}`,
+    );
   }
   let url: URL;
   try {
     url = new URL(rawUrl);
   } catch (cause) {
-    throw new BuildError("AZBLOB_ACCOUNT_URL_INVALID", `azblob: account_url "${withoutQuery(rawUrl)}" is not a URL`, { cause });
+    throw new BuildError(
+      "AZBLOB_ACCOUNT_URL_INVALID",
+      `azblob: account_url "${withoutQuery(rawUrl)}" is not a URL`,
+      { cause },
+    );
   }
   if (url.protocol !== "https:" && url.protocol !== "http:") {
-    throw new BuildError("AZBLOB_ACCOUNT_URL_INVALID", `azblob: account_url "${withoutQuery(rawUrl)}" must begin with https:// (or http:// for an emulator)`);
+    throw new BuildError(
+      "AZBLOB_ACCOUNT_URL_INVALID",
+      `azblob: account_url "${withoutQuery(rawUrl)}" must begin with https:// (or http:// for an emulator)`,
+    );
   }
   const sas = url.search.length > 1 ? new Secret(url.search.slice(1)) : undefined;
   url.search = "";
   const accountName =
-    pick("account_name", "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME") || fromConnection.account || accountFromUrl(url);
+    pick("account_name", "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME") ||
+    fromConnection.account ||
+    accountFromUrl(url);
   const container = pick("container", "BUILDKIT_AZURE_STORAGE_CONTAINER") || "buildkit-cache";
   if (!/^(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/.test(container)) {
     throw new BuildError(
@@ -43,11 +68,17 @@ export function azblobConfig(attributes: ReadonlyMap<string, string>, environmen
   }
   const key = attributes.get("secret_access_key");
   if (key !== undefined && key !== "" && !isBase64(key)) {
-    throw new BuildError("AZBLOB_KEY_INVALID", "azblob: secret_access_key is not base64; use an account key as Azure shows it");
+    throw new BuildError(
+      "AZBLOB_KEY_INVALID",
+      "azblob: secret_access_key is not base64; use an account key as Azure shows it",
+    );
   }
   const nameText = attributes.get("name");
   if (nameText === undefined || nameText === "") {
-    throw new BuildError("AZBLOB_NAME_MISSING", "azblob: name is required; give name=NAME, for example the name of the image");
+    throw new BuildError(
+      "AZBLOB_NAME_MISSING",
+      "azblob: name is required; give name=NAME, for example the name of the image",
+    );
   }
   return {
     accountUrl: url.href.replace(/\/+$/, ""),
@@ -70,10 +101,15 @@ function accountFromUrl(url: URL): string {
 }
 
 function parseConnectionString(text: string): { url: string; account: string } {
-  const fields = new Map(text.split(";").map((part) => [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)] as const));
+  const fields = new Map(
+    text
+      .split(";")
+      .map((part) => [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)] as const),
+  );
   const account = fields.get("AccountName") ?? "";
   const suffix = fields.get("EndpointSuffix") ?? "core.windows.net";
-  const derived = account === "" ? "" : `${fields.get("DefaultEndpointsProtocol") ?? "https"}://${account}.blob.${suffix}`;
+  const derived =
+    account === "" ? "" : `${fields.get("DefaultEndpointsProtocol") ?? "https"}://${account}.blob.${suffix}`;
   return { url: (fields.get("BlobEndpoint") ?? derived).replace(/\/+$/, ""), account };
 }
 

@@ -28,8 +28,15 @@ export function makeDisplay(mode: string, stderr: NodeJS.WriteStream): Display {
     case "none":
       return { quiet: true, handle: () => undefined, close: () => undefined };
     case "rawjson":
-      return { quiet: true, handle: (event) => void stderr.write(`${rawJson(event)}\n`), close: () => undefined };
+      return {
+        quiet: true,
+        handle: (event) => void stderr.write(`${rawJson(event)}\n`),
+        close: () => undefined,
+      };
     default:
-      throw new BuildError("FLAG_INVALID", `invalid progress mode ${mode}; use auto, plain, tty, quiet or rawjson`);
+      throw new BuildError(
+        "FLAG_INVALID",
+        `invalid progress mode ${mode}; use auto, plain, tty, quiet or rawjson`,
+      );
   }
 }

@@ -51,7 +51,11 @@ export class PlainProgress {
     this.#flush(shown);
     if (vertex.error !== undefined) this.#line(shown, `ERROR: ${vertex.error}`);
     else if (vertex.cached) this.#line(shown, "CACHED");
-    else this.#line(shown, `DONE ${((vertex.completed - (vertex.started ?? vertex.completed)) / 1000).toFixed(1)}s`);
+    else
+      this.#line(
+        shown,
+        `DONE ${((vertex.completed - (vertex.started ?? vertex.completed)) / 1000).toFixed(1)}s`,
+      );
     this.#last = undefined;
   }
 
@@ -65,7 +69,8 @@ export class PlainProgress {
 
   #flush(shown: Shown): void {
     for (const stream of [1, 2] as const) {
-      if (shown.logged[stream] !== "") this.#line(shown, `${elapsed(shown, Date.now())} ${shown.logged[stream]}`);
+      if (shown.logged[stream] !== "")
+        this.#line(shown, `${elapsed(shown, Date.now())} ${shown.logged[stream]}`);
       shown.logged[stream] = "";
     }
   }

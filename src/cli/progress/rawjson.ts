@@ -2,23 +2,54 @@
 import type { ProgressEvent } from "../../progress/index.js";
 
 export function rawJson(event: ProgressEvent): string {
-  const time = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : new Date(ms).toISOString());
+  const time = (ms: number | undefined): string | undefined =>
+    ms === undefined ? undefined : new Date(ms).toISOString();
   switch (event.kind) {
     case "vertex": {
       const { digest, name, inputs, started, completed, cached, error } = event.vertex;
-      const vertex = { digest, inputs: inputs.length > 0 ? inputs : undefined, name, started: time(started), completed: time(completed), cached: cached || undefined, error };
+      const vertex = {
+        digest,
+        inputs: inputs.length > 0 ? inputs : undefined,
+        name,
+        started: time(started),
+        completed: time(completed),
+        cached: cached || undefined,
+        error,
+      };
       return JSON.stringify({ vertexes: [vertex] });
     }
     case "status": {
       const { id, vertex, current, total, started, completed } = event;
       const timestamp = time(completed ?? started);
-      return JSON.stringify({ statuses: [{ id, vertex, name: id, total, current, timestamp, started: time(started), completed: time(completed) }] });
+      return JSON.stringify({
+        statuses: [
+          {
+            id,
+            vertex,
+            name: id,
+            total,
+            current,
+            timestamp,
+            started: time(started),
+            completed: time(completed),
+          },
+        ],
+      });
     }
     case "log":
       return JSON.stringify({
-        logs: [{ vertex: event.vertex, stream: event.stream, data: Buffer.from(event.data).toString("base64"), timestamp: time(event.time) }],
+        logs: [
+          {
+            vertex: event.vertex,
+            stream: event.stream,
+            data: Buffer.from(event.data).toString("base64"),
+            timestamp: time(event.time),
+          },
+        ],
       });
     case "warning":
-      return JSON.stringify({ warnings: [{ vertex: event.vertex, level: 1, short: Buffer.from(event.text).toString("base64") }] });
+      return JSON.stringify({
+        warnings: [{ vertex: event.vertex, level: 1, short: Buffer.from(event.text).toString("base64") }],
+      });
   }
 }

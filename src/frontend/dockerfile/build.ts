@@ -9,7 +9,10 @@ import { parseDockerfile } from "./parser/index.js";
 import { SourceError } from "./source-error.js";
 
 /** @throws SourceError with the Dockerfile it is about */
-export async function buildDockerfile(request: FrontendRequest, host: FrontendHost): Promise<FrontendOutcome> {
+export async function buildDockerfile(
+  request: FrontendRequest,
+  host: FrontendHost,
+): Promise<FrontendOutcome> {
   const { filename, sessionId } = request;
   const ignoreName = `${filename}.dockerignore`;
   const wanted = [filename, ignoreName];
@@ -28,11 +31,14 @@ export async function buildDockerfile(request: FrontendRequest, host: FrontendHo
   try {
     const dockerfile = parseDockerfile(data);
     const excludes = readIgnoreFile(files.get(ignoreName) ?? (await contextIgnore(request, host)));
-    const platforms: readonly Platform[] = request.platforms.length > 0 ? request.platforms : [request.buildPlatform];
+    const platforms: readonly Platform[] =
+      request.platforms.length > 0 ? request.platforms : [request.buildPlatform];
     const showPlatform = request.platforms.length > 1 || isTrue(request.buildArgs["BUILDKIT_MULTI_PLATFORM"]);
     const input = { request, host, dockerfile, sourceInfo, excludes, showPlatform };
-    const results = await Promise.all(platforms.map((targetPlatform) => convert({ ...input, targetPlatform })));
-    return { results, source: sourceInfo };
+    const results = await Promise.all(
+      platforms.map((targetPlatform) => convert({ ...input, targetPlatform })),
+    );
+    return { results, source: sourceInfo, multiPlatform: showPlatform };
   } catch (error) {
     if (!(error instanceof SourceError)) throw new SourceError(messageOf(error), [], error);
     error.file ??= { filename, data };

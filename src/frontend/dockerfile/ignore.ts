@@ -4,7 +4,9 @@ import { posix } from "node:path";
 export function readIgnoreFile(data: Uint8Array | undefined): string[] {
   if (!data) return [];
   const patterns: string[] = [];
-  const text = Buffer.from(data).toString("utf8").replace(/^\uFEFF/, "");
+  const text = Buffer.from(data)
+    .toString("utf8")
+    .replace(/^\uFEFF/, "");
   for (const line of text.split("\n")) {
     if (line.startsWith("#")) continue;
     let pattern = line.trim();

@@ -2,7 +2,10 @@
 import { BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob";
 import { AZURE_KEY, AZURE_URL } from "./services.mjs";
 
-const service = new BlobServiceClient(AZURE_URL, new StorageSharedKeyCredential("devstoreaccount1", AZURE_KEY));
+const service = new BlobServiceClient(
+  AZURE_URL,
+  new StorageSharedKeyCredential("devstoreaccount1", AZURE_KEY),
+);
 
 /** @returns `undefined` if there is no such blob */
 export async function readBlob(container, path) {

@@ -15,12 +15,21 @@ export function listLayer(blob) {
   const parser = new TarParser({
     entry(entry) {
       const utf8 = (text) => Buffer.from(text, "latin1").toString("utf8");
-      current = { name: utf8(entry.name), type: entry.type, mode: `0${entry.mode.toString(8)}`, uid: entry.uid, gid: entry.gid };
+      current = {
+        name: utf8(entry.name),
+        type: entry.type,
+        mode: `0${entry.mode.toString(8)}`,
+        uid: entry.uid,
+        gid: entry.gid,
+      };
       if (entry.type === "file") Object.assign(current, { size: entry.size, hash: createHash("sha256") });
       if (entry.type === "symlink" || entry.type === "hardlink") current.linkname = utf8(entry.linkname);
-      if (entry.type === "char" || entry.type === "block") Object.assign(current, { devmajor: entry.devmajor, devminor: entry.devminor });
+      if (entry.type === "char" || entry.type === "block")
+        Object.assign(current, { devmajor: entry.devmajor, devminor: entry.devminor });
       if (entry.xattrs.size > 0) {
-        current.xattrs = Object.fromEntries([...entry.xattrs].map(([key, value]) => [key, value.toString("base64")]));
+        current.xattrs = Object.fromEntries(
+          [...entry.xattrs].map(([key, value]) => [key, value.toString("base64")]),
+        );
       }
       entries.push(current);
     },
@@ -38,7 +47,11 @@ export function listLayer(blob) {
     ...rest,
   }));
   const sorted = [...listing].sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
-  return { diffId: `sha256:${sha256(data)}`, entries: listing, content: `sha256:${sha256(JSON.stringify(sorted))}` };
+  return {
+    diffId: `sha256:${sha256(data)}`,
+    entries: listing,
+    content: `sha256:${sha256(JSON.stringify(sorted))}`,
+  };
 }
 
 let fzstd;
@@ -61,7 +74,9 @@ export function canonical(layers, records) {
       const { digest, inputs = [], layers: results = [] } = records[i];
       const text = {
         digest,
-        inputs: inputs.map((links) => links.map(({ link, selector }) => `${record(link)} ${selector ?? ""}`).sort()),
+        inputs: inputs.map((links) =>
+          links.map(({ link, selector }) => `${record(link)} ${selector ?? ""}`).sort(),
+        ),
         results: results.map((result) => layer(result.layer)).sort(),
       };
       recordText[i] = sha256(JSON.stringify(text));
@@ -81,7 +96,8 @@ export function compareCaches(wanted, got) {
   for (const layer of wanted.layers) {
     if (!layer.diffID) continue;
     const same = got.layers.filter((other) => other.id === layer.id);
-    if (!same.some((other) => other.diffId === layer.diffID)) return `layer ${layer.content}: diffID ${same[0]?.diffId}, want ${layer.diffID}`;
+    if (!same.some((other) => other.diffId === layer.diffID))
+      return `layer ${layer.content}: diffID ${same[0]?.diffId}, want ${layer.diffID}`;
   }
   const records = multisetDiff(wanted.records, got.records);
   return records && `records: ${records}`;
@@ -95,10 +111,14 @@ function multisetDiff(wanted, got) {
     if (count === 0) return `unexpected ${show(entry)} (want ${wanted.length}, got ${got.length})`;
     counts.set(entry.id, count - 1);
   }
-  for (const entry of wanted) if (counts.get(entry.id) > 0) return `missing ${show(entry)} (want ${wanted.length}, got ${got.length})`;
+  for (const entry of wanted)
+    if (counts.get(entry.id) > 0) return `missing ${show(entry)} (want ${wanted.length}, got ${got.length})`;
   return undefined;
 }
 
 function show(entry) {
-  return JSON.stringify(entry, (key, value) => (key === "id" || key === "entries" ? undefined : value)).slice(0, 600);
+  return JSON.stringify(entry, (key, value) => (key === "id" || key === "entries" ? undefined : value)).slice(
+    0,
+    600,
+  );
 }

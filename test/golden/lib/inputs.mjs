@@ -1,5 +1,15 @@
 // The inputs of a case as they were when it was recorded: types, modes, links and times of every entry.
-import { chmodSync, copyFileSync, linkSync, lutimesSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { readJson } from "./corpus.mjs";
 
@@ -8,7 +18,10 @@ export function writeInputs(testCase, target) {
   const spec = readJson(join(testCase.dir, "context.json"));
   const folders = {};
   for (const [name, entries] of Object.entries(spec.trees)) {
-    const source = name === "context" ? join(testCase.dir, "context") : join(testCase.dir, "contexts", name.replace(/^contexts\//, ""));
+    const source =
+      name === "context"
+        ? join(testCase.dir, "context")
+        : join(testCase.dir, "contexts", name.replace(/^contexts\//, ""));
     const folder = join(target, name);
     folders[name.replace(/^contexts\//, "")] = folder;
     writeTree(source, folder, entries, spec.mtime);
@@ -27,7 +40,10 @@ export function writeInputs(testCase, target) {
     mkdirSync(dockerfile, { recursive: true });
     copyFileSync(join(testCase.dir, "Dockerfile"), join(dockerfile, "Dockerfile"));
     try {
-      copyFileSync(join(testCase.dir, "Dockerfile.dockerignore"), join(dockerfile, "Dockerfile.dockerignore"));
+      copyFileSync(
+        join(testCase.dir, "Dockerfile.dockerignore"),
+        join(dockerfile, "Dockerfile.dockerignore"),
+      );
     } catch {
       // most cases have none
     }
@@ -44,7 +60,8 @@ function writeTree(source, folder, entries, mtime) {
     else if (entry.type === "symlink") symlinkSync(entry.target, path);
     else if (entry.type === "hardlink") linkSync(join(folder, entry.target), path);
     else writeFileSync(path, readFileSync(join(source, entry.path)));
-    if (entry.mode && entry.type !== "symlink" && entry.type !== "hardlink") chmodSync(path, parseInt(entry.mode, 8));
+    if (entry.mode && entry.type !== "symlink" && entry.type !== "hardlink")
+      chmodSync(path, parseInt(entry.mode, 8));
   }
   for (const entry of [...entries].reverse()) {
     const time = entry.mtime ?? mtime;

@@ -30,12 +30,17 @@ async function pushBlob(base, repository, digest, data) {
   const start = await expect(202, `${base}/v2/${repository}/blobs/uploads/`, { method: "POST" });
   const url = new URL(start.headers.get("location"), base);
   url.searchParams.set("digest", digest);
-  await expect(201, url, { method: "PUT", body: data, headers: { "content-type": "application/octet-stream" } });
+  await expect(201, url, {
+    method: "PUT",
+    body: data,
+    headers: { "content-type": "application/octet-stream" },
+  });
 }
 
 async function expect(status, url, options) {
   const response = await fetch(url, options);
-  if (response.status !== status) throw new Error(`${options.method} ${url}: ${response.status} ${await response.text()}`);
+  if (response.status !== status)
+    throw new Error(`${options.method} ${url}: ${response.status} ${await response.text()}`);
   await response.arrayBuffer();
   return response;
 }

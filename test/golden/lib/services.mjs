@@ -9,10 +9,15 @@ import { join } from "node:path";
 import { loadImages } from "./load-images.mjs";
 import { readJson } from "./corpus.mjs";
 
-export const AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+export const AZURE_KEY =
+  "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 export const AZURE_URL = "http://127.0.0.1:10000/devstoreaccount1";
 
-export async function startServices(corpus, folder, { registryPort = 5000, azuritePort = 10000, filePort = 5080 } = {}) {
+export async function startServices(
+  corpus,
+  folder,
+  { registryPort = 5000, azuritePort = 10000, filePort = 5080 } = {},
+) {
   const children = [];
   const registryData = join(folder, "registry");
   mkdirSync(registryData, { recursive: true });
@@ -38,7 +43,18 @@ export function startAzurite(folder, port) {
   mkdirSync(folder, { recursive: true });
   const require = createRequire(import.meta.url);
   const main = join(require.resolve("azurite/package.json"), "..", "dist", "src", "blob", "main.js");
-  const args = [main, "--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location", folder, "--blobHost", "127.0.0.1", "--blobPort", String(port)];
+  const args = [
+    main,
+    "--silent",
+    "--disableTelemetry",
+    "--skipApiVersionCheck",
+    "--location",
+    folder,
+    "--blobHost",
+    "127.0.0.1",
+    "--blobPort",
+    String(port),
+  ];
   return spawn(process.execPath, args, { stdio: "ignore" });
 }
 
@@ -50,7 +66,9 @@ function startFiles(corpus, port) {
     if (!own) return response.writeHead(404).end();
     if (own.ETag && request.headers["if-none-match"] === own.ETag) return response.writeHead(304, own).end();
     const data = readFileSync(join(corpus, "http", "files", path));
-    response.writeHead(200, { ...own, "content-length": data.length }).end(request.method === "HEAD" ? undefined : data);
+    response
+      .writeHead(200, { ...own, "content-length": data.length })
+      .end(request.method === "HEAD" ? undefined : data);
   });
   return new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(server)));
 }

@@ -1,6 +1,13 @@
 // What every stage of one conversion shares: the request, the parsed file, the host and the places of the build
 // context that instructions read.
-import { source as llbSource, local, type Location, type Output, type Range, type SourceInfo } from "../../../llb/index.js";
+import {
+  source as llbSource,
+  local,
+  type Location,
+  type Output,
+  type Range,
+  type SourceInfo,
+} from "../../../llb/index.js";
 import type { FrontendHost, FrontendRequest } from "../../types.js";
 import type { ExpandOptions } from "../shell/index.js";
 import { lineRange } from "../source-error.js";
@@ -21,7 +28,12 @@ export class ConvertContext {
   progressGroups = 0;
   #context: Output | undefined;
 
-  constructor(init: Pick<ConvertContext, "request" | "host" | "targetPlatform" | "showPlatform" | "excludes" | "sourceInfo" | "shell" | "epoch">) {
+  constructor(
+    init: Pick<
+      ConvertContext,
+      "request" | "host" | "targetPlatform" | "showPlatform" | "excludes" | "sourceInfo" | "shell" | "epoch"
+    >,
+  ) {
     this.request = init.request;
     this.host = init.host;
     this.targetPlatform = init.targetPlatform;

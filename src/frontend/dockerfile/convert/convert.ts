@@ -2,10 +2,30 @@
 // instructions in order.
 import { image as llbImage, local, marshal, type Platform, type SourceInfo } from "../../../llb/index.js";
 import { wrapError } from "../../../lib/index.js";
-import { familiarReference, formatReference, parseReference, withDefaultTag, type Reference } from "../../../registry/index.js";
-import type { FrontendHost, FrontendRequest, FrontendResult, NamedContext, ResolvedImage } from "../../types.js";
+import {
+  familiarReference,
+  formatReference,
+  parseReference,
+  withDefaultTag,
+  type Reference,
+} from "../../../registry/index.js";
+import type {
+  FrontendHost,
+  FrontendRequest,
+  FrontendResult,
+  NamedContext,
+  ResolvedImage,
+} from "../../types.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
-import { mountFrom, parseInstruction, parseStages, suggest, type DockerfileTree, type Instruction, type Stage } from "../instructions/index.js";
+import {
+  mountFrom,
+  parseInstruction,
+  parseStages,
+  suggest,
+  type DockerfileTree,
+  type Instruction,
+  type Stage,
+} from "../instructions/index.js";
 import { expandWord } from "../shell/index.js";
 import { SourceError, withLocation } from "../source-error.js";
 import { readIgnoreFile } from "../ignore.js";
@@ -41,7 +61,10 @@ class Conversion {
   readonly #states: StageState[] = [];
   readonly #sources = new Map<Instruction, CommandSources>();
   /** what instructions read of a named context that is a folder */
-  readonly #localContexts = new Map<StageState, { name: string; excludes: readonly string[]; paths: Set<string> }>();
+  readonly #localContexts = new Map<
+    StageState,
+    { name: string; excludes: readonly string[]; paths: Set<string> }
+  >();
 
   constructor(input: ConvertInput) {
     this.#input = input;
@@ -62,11 +85,17 @@ class Conversion {
     if (this.#states.length === 1) this.#states[0]!.displayName = "";
     checkCycles(this.#states);
     const needed = reachable(target);
-    await Promise.all(this.#states.filter((state) => needed.has(state) && !state.base).map((state) => this.#resolveBase(state)));
+    await Promise.all(
+      this.#states
+        .filter((state) => needed.has(state) && !state.base)
+        .map((state) => this.#resolveBase(state)),
+    );
     // triggers of base images may name further stages and images
     const all = reachable(target);
     await Promise.all(
-      this.#states.filter((state) => all.has(state) && !needed.has(state) && !state.base).map((state) => this.#resolveBase(state)),
+      this.#states
+        .filter((state) => all.has(state) && !needed.has(state) && !state.base)
+        .map((state) => this.#resolveBase(state)),
     );
     for (const state of this.#states) if (all.has(state)) await this.#dispatchStage(state);
     await this.#dispatchStage(target);
@@ -78,11 +107,13 @@ class Conversion {
   #result(target: StageState): FrontendResult {
     const { request, targetPlatform, sourceInfo } = this.#input;
     const labels = request.labels;
-    if (Object.keys(labels).length > 0) target.image.config.Labels = { ...target.image.config.Labels, ...labels };
+    if (Object.keys(labels).length > 0)
+      target.image.config.Labels = { ...target.image.config.Labels, ...labels };
     if (request.platforms.length > 0) {
       target.image.os = targetPlatform.OS;
       target.image.architecture = targetPlatform.Architecture;
-      if (targetPlatform.Variant !== undefined && targetPlatform.Variant !== "") target.image.variant = targetPlatform.Variant;
+      if (targetPlatform.Variant !== undefined && targetPlatform.Variant !== "")
+        target.image.variant = targetPlatform.Variant;
       else delete target.image.variant;
     }
     return {
@@ -118,7 +149,10 @@ class Conversion {
         try {
           const given = request.buildArgs[key];
           const final =
-            given ?? (value === undefined ? undefined : expandWord(value, (name) => args.get(name), this.#context.shell).text);
+            given ??
+            (value === undefined
+              ? undefined
+              : expandWord(value, (name) => args.get(name), this.#context.shell).text);
           if (final !== undefined) args.set(key, final);
         } catch (error) {
           throw withLocation(error, [command.range]);
@@ -142,7 +176,10 @@ class Conversion {
           state.platform = parsePlatform(text);
           state.explicitPlatform = true;
         } catch (error) {
-          throw withLocation(new Error(`failed to parse platform ${text}: ${(error as Error).message}`, { cause: error }), [stage.range]);
+          throw withLocation(
+            new Error(`failed to parse platform ${text}: ${(error as Error).message}`, { cause: error }),
+            [stage.range],
+          );
         }
       }
       const replaced = stage.name !== "" && this.#namedContext(stage.name) !== undefined;
@@ -153,7 +190,8 @@ class Conversion {
         if (state.base) state.deps.set(state.base, undefined);
         if (state.base && !state.explicitPlatform) state.platform = state.base.platform;
       }
-      state.commandCount = state.commands.filter(isStep).length + (baseName !== SCRATCH && !state.base ? 1 : 0);
+      state.commandCount =
+        state.commands.filter(isStep).length + (baseName !== SCRATCH && !state.base ? 1 : 0);
       this.#states.push(state);
     } catch (error) {
       throw withLocation(error, [stage.range]);
@@ -183,7 +221,8 @@ class Conversion {
       commandCount: 0,
       commandIndex: 0,
       dispatched: false,
-      noCache: request.noCache === true || (Array.isArray(request.noCache) && request.noCache.includes(stage.name)),
+      noCache:
+        request.noCache === true || (Array.isArray(request.noCache) && request.noCache.includes(stage.name)),
       epoch: this.#context.epoch,
     };
   }
@@ -196,17 +235,22 @@ class Conversion {
   #findTarget(): StageState {
     const { target } = this.#input.request;
     if (target === "") return this.#states[this.#states.length - 1]!;
-    const found = this.#findByName(target) ?? (/^\d+$/.test(target) ? this.#states[Number(target)] : undefined);
+    const found =
+      this.#findByName(target) ?? (/^\d+$/.test(target) ? this.#states[Number(target)] : undefined);
     if (found) return found;
     const names = this.#tree.stages.map((stage) => stage.name).filter((name) => name !== "");
-    throw new SourceError(suggest(`target stage ${JSON.stringify(target)} could not be found`, target, names, true), []);
+    throw new SourceError(
+      suggest(`target stage ${JSON.stringify(target)} could not be found`, target, names, true),
+      [],
+    );
   }
 
   /** Which stages and images the instructions of `state` read from. */
   #findSources(state: StageState, commands: readonly Instruction[]): void {
     for (const command of commands) {
       const sources: { from?: StageState; mounts: (StageState | undefined)[] } = { mounts: [] };
-      if (command.kind === "COPY" && command.from !== "") sources.from = this.#sourceStage(command.from, command);
+      if (command.kind === "COPY" && command.from !== "")
+        sources.from = this.#sourceStage(command.from, command);
       if (command.kind === "RUN") {
         for (const flag of command.mounts) {
           const from = mountFrom(flag);
@@ -237,7 +281,16 @@ class Conversion {
     const known = this.#findByName(name);
     if (known) return known;
     const { range } = command;
-    const stage: Stage = { name: "", originalName: "", baseName: name, platform: "", commands: [], sourceCode: "", range, comments: [] };
+    const stage: Stage = {
+      name: "",
+      originalName: "",
+      baseName: name,
+      platform: "",
+      commands: [],
+      sourceCode: "",
+      range,
+      comments: [],
+    };
     const state = { ...this.#newState(stage, true), fromMount: command.kind === "RUN" };
     this.#states.push(state);
     return state;
@@ -281,10 +334,17 @@ class Conversion {
     const text = formatReference(reference);
     const { platform } = state;
     const resolveMode = request.pull ? "pull" : "default";
-    const prefix = contextName === undefined ? `[${showPlatform ? `${formatPlatform(platform)} ` : ""}internal]` : `[context ${contextName}]`;
+    const prefix =
+      contextName === undefined
+        ? `[${showPlatform ? `${formatPlatform(platform)} ` : ""}internal]`
+        : `[context ${contextName}]`;
     let resolved;
     try {
-      resolved = await host.resolveImage(text, { platform, resolveMode, logName: `${prefix} load metadata for ${text}` });
+      resolved = await host.resolveImage(text, {
+        platform,
+        resolveMode,
+        logName: `${prefix} load metadata for ${text}`,
+      });
     } catch (error) {
       throw wrapError(error, "IMAGE_UNRESOLVED", name);
     }
@@ -296,7 +356,12 @@ class Conversion {
     this.#addTriggers(state, triggers);
   }
 
-  #setImageOutput(state: StageState, reference: Reference, resolved: ResolvedImage, contextName: string | undefined): void {
+  #setImageOutput(
+    state: StageState,
+    reference: Reference,
+    resolved: ResolvedImage,
+    contextName: string | undefined,
+  ): void {
     const { request, showPlatform } = this.#input;
     const { platform } = state;
     const text = formatReference(reference);
@@ -304,7 +369,10 @@ class Conversion {
     const diffIds = state.image.rootfs.diff_ids ?? [];
     if (diffIds.length === 0 && state.image.history.every((entry) => entry.empty_layer === true)) return;
     if (contextName !== undefined) {
-      state.output = llbImage(text, resolveMode, { platform, customName: `[context ${contextName}] ${text}` });
+      state.output = llbImage(text, resolveMode, {
+        platform,
+        customName: `[context ${contextName}] ${text}`,
+      });
       return;
     }
     const pinned = formatReference({ ...reference, digest: resolved.digest });
@@ -312,7 +380,9 @@ class Conversion {
       platform,
       customName: stepName(state, `FROM ${pinned}`, showPlatform ? platform : undefined),
       description: { "com.docker.dockerfile.v1.command": state.stage.sourceCode },
-      locations: state.fromMount ? [{ sourceIndex: 0, ranges: [] }] : this.#context.locations(state.stage.range),
+      locations: state.fromMount
+        ? [{ sourceIndex: 0, ranges: [] }]
+        : this.#context.locations(state.stage.range),
     });
   }
 
@@ -386,7 +456,12 @@ class Conversion {
   }
 
   async #ready(source: StageState): Promise<void> {
-    if (!source.dispatched && source.implicit && source.output === undefined && source.stage.baseName !== SCRATCH) {
+    if (
+      !source.dispatched &&
+      source.implicit &&
+      source.output === undefined &&
+      source.stage.baseName !== SCRATCH
+    ) {
       await this.#resolveBase(source);
     }
     await this.#dispatchStage(source);
@@ -421,7 +496,9 @@ class Conversion {
 }
 
 function isStep(command: Instruction): boolean {
-  return command.kind === "ADD" || command.kind === "COPY" || command.kind === "RUN" || command.kind === "WORKDIR";
+  return (
+    command.kind === "ADD" || command.kind === "COPY" || command.kind === "RUN" || command.kind === "WORKDIR"
+  );
 }
 
 function reachable(target: StageState): Set<StageState> {
@@ -441,7 +518,11 @@ function checkCycles(states: readonly StageState[]): void {
   const done = new Set<StageState>();
   for (const start of states) {
     if (done.has(start)) continue;
-    const path: { state: StageState; rest: [StageState, Instruction | undefined][]; via: Instruction | undefined }[] = [];
+    const path: {
+      state: StageState;
+      rest: [StageState, Instruction | undefined][];
+      via: Instruction | undefined;
+    }[] = [];
     path.push({ state: start, rest: [...start.deps], via: undefined });
     while (path.length > 0) {
       const top = path[path.length - 1]!;
@@ -455,10 +536,19 @@ function checkCycles(states: readonly StageState[]): void {
       if (done.has(dep)) continue;
       const at = path.findIndex((entry) => entry.state === dep);
       if (at >= 0) {
-        const places = [via, ...path.slice(at + 1).map((entry) => entry.via).reverse()]
+        const places = [
+          via,
+          ...path
+            .slice(at + 1)
+            .map((entry) => entry.via)
+            .reverse(),
+        ]
           .filter((command) => command !== undefined)
           .map((command) => [command.range]);
-        throw new SourceError(`circular dependency detected on stage: ${dep.name || dep.displayName}`, places);
+        throw new SourceError(
+          `circular dependency detected on stage: ${dep.name || dep.displayName}`,
+          places,
+        );
       }
       path.push({ state: dep, rest: [...dep.deps], via });
     }
@@ -467,6 +557,10 @@ function checkCycles(states: readonly StageState[]): void {
 
 /** @throws SourceError if it is not a number of seconds */
 function parseEpoch(text: string): Date {
-  if (!/^-?\d+$/.test(text)) throw new SourceError(`invalid SOURCE_DATE_EPOCH: ${text}: strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`, []);
+  if (!/^-?\d+$/.test(text))
+    throw new SourceError(
+      `invalid SOURCE_DATE_EPOCH: ${text}: strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`,
+      [],
+    );
   return new Date(Number(text) * 1000);
 }

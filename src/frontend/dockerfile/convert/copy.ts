@@ -41,7 +41,12 @@ export function dispatchCopy(
   state: StageState,
   command: InstructionOf<"COPY"> | InstructionOf<"ADD">,
   from: Output | undefined,
-  common: { readonly dest: string; readonly sources: readonly string[]; readonly chown: string; readonly chmod: string },
+  common: {
+    readonly dest: string;
+    readonly sources: readonly string[];
+    readonly chown: string;
+    readonly chmod: string;
+  },
 ): void {
   const isAdd = command.kind === "ADD";
   const { flags } = command;
@@ -54,7 +59,11 @@ export function dispatchCopy(
     excludePatterns: flags.exclude,
   };
   const platform = context.showPlatform ? state.platform : undefined;
-  const text = commandText(`${command.fromOnbuild ? "ONBUILD " : ""}${command.original}`, state.env, context.shell);
+  const text = commandText(
+    `${command.fromOnbuild ? "ONBUILD " : ""}${command.original}`,
+    state.env,
+    context.shell,
+  );
   const name = stepName(state, text, platform);
 
   const requests: FileRequest[] = [];
@@ -96,7 +105,13 @@ export function dispatchCopy(
   commitHistory(state, `${history} # buildkit`, true);
 }
 
-function fromFiles(path: string, from: Output | undefined, base: FileActionCopy, parents: boolean, unpack: boolean): FileRequest {
+function fromFiles(
+  path: string,
+  from: Output | undefined,
+  base: FileActionCopy,
+  parents: boolean,
+  unpack: boolean,
+): FileRequest {
   let src = path;
   let includePatterns: string[] = [];
   let requiredPaths: string[] = [];
@@ -151,9 +166,15 @@ function fromUrl(
   };
 }
 
-function fromHeredoc(heredoc: Heredoc, base: FileActionCopy, context: ConvertContext, state: StageState): FileRequest {
+function fromHeredoc(
+  heredoc: Heredoc,
+  base: FileActionCopy,
+  context: ConvertContext,
+  state: StageState,
+): FileRequest {
   let data = heredoc.chomp ? chompTabs(heredoc.content) : heredoc.content;
-  if (heredoc.expand) data = expandWord(data, envLookup(state.env), { ...context.shell, ignoreQuotes: true }).text;
+  if (heredoc.expand)
+    data = expandWord(data, envLookup(state.env), { ...context.shell, ignoreQuotes: true }).text;
   const document = inlineDocument(heredoc.name, data, 0o644);
   return { kind: "copy", source: document, copy: { ...base, src: clean(`/${heredoc.name}`) } };
 }
@@ -161,12 +182,16 @@ function fromHeredoc(heredoc: Heredoc, base: FileActionCopy, context: ConvertCon
 /** A file with the text of a here-document. */
 export function inlineDocument(name: string, data: string, mode: number): Output {
   const mkfile = { path: clean(`/${name}`), mode, data: Buffer.from(data), timestamp: -1n };
-  return file(undefined, [{ kind: "mkfile", mkfile }], { customName: "[internal] preparing inline document" });
+  return file(undefined, [{ kind: "mkfile", mkfile }], {
+    customName: "[internal] preparing inline document",
+  });
 }
 
 function parseChmod(text: string): Partial<FileActionCopy> {
   if (text === "") return {};
-  const invalid = new Error(`invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`);
+  const invalid = new Error(
+    `invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`,
+  );
   if (/^[0-7]+$/.test(text)) {
     const mode = parseInt(text, 8);
     if (mode > 0o7777) throw invalid;

@@ -30,7 +30,12 @@ export interface DispatchOptions {
 }
 
 /** @throws SourceError at the instruction */
-export function dispatch(state: StageState, command: Instruction, sources: CommandSources, options: DispatchOptions): void {
+export function dispatch(
+  state: StageState,
+  command: Instruction,
+  sources: CommandSources,
+  options: DispatchOptions,
+): void {
   try {
     apply(state, command, sources, options);
   } catch (error) {
@@ -38,7 +43,12 @@ export function dispatch(state: StageState, command: Instruction, sources: Comma
   }
 }
 
-function apply(state: StageState, command: Instruction, sources: CommandSources, options: DispatchOptions): void {
+function apply(
+  state: StageState,
+  command: Instruction,
+  sources: CommandSources,
+  options: DispatchOptions,
+): void {
   const { context } = options;
   const { config } = state.image;
   const expand = (word: string): string => expandWord(word, envLookup(state.env), context.shell).text;
@@ -87,7 +97,9 @@ function apply(state: StageState, command: Instruction, sources: CommandSources,
       return commit(`HEALTHCHECK ${healthcheckText(command)}`);
     }
     case "EXPOSE": {
-      const words = command.ports.flatMap((port) => expandWord(port, envLookup(state.env), context.shell).words);
+      const words = command.ports.flatMap(
+        (port) => expandWord(port, envLookup(state.env), context.shell).words,
+      );
       const ports = parsePorts(words);
       for (const port of ports) config.ExposedPorts = { ...config.ExposedPorts, [port]: {} };
       return commit(`EXPOSE [${ports.join(" ")}]`);
@@ -157,14 +169,19 @@ function withShell(state: StageState, command: InstructionOf<"CMD" | "ENTRYPOINT
   return exec ? [...args] : [...shellOf(state), args.join(" ")];
 }
 
-function dispatchArg(state: StageState, command: InstructionOf<"ARG">, { context, globalArgs }: DispatchOptions): void {
+function dispatchArg(
+  state: StageState,
+  command: InstructionOf<"ARG">,
+  { context, globalArgs }: DispatchOptions,
+): void {
   const { buildArgs } = context.request;
   const shown: string[] = [];
   for (const pair of command.pairs) {
     const key = expandWord(pair.key, envLookup(state.env), context.shell).text;
     let value: string | undefined;
     if (Object.hasOwn(buildArgs, key)) value = buildArgs[key];
-    else if (pair.value !== undefined) value = expandWord(pair.value, envLookup(state.env), context.shell).text;
+    else if (pair.value !== undefined)
+      value = expandWord(pair.value, envLookup(state.env), context.shell).text;
     else value = globalArgs.get(key);
     if (value !== undefined && !NOT_IN_ENV.has(key)) state.env = setEnv(state.env, key, value);
     state.buildArgs.push({ key, value });
@@ -181,14 +198,20 @@ function dispatchWorkdir(
   command: InstructionOf<"WORKDIR">,
   path: string,
 ): void {
-  const dir = posix.isAbsolute(path) ? path : clean(posix.join("/", state.image.config.WorkingDir ?? "/", path));
+  const dir = posix.isAbsolute(path)
+    ? path
+    : clean(posix.join("/", state.image.config.WorkingDir ?? "/", path));
   state.dir = dir;
   state.image.config.WorkingDir = dir;
   if (dir !== "/") {
     const owner = state.user === "" ? undefined : parseOwner(state.user);
     const timestamp = state.epoch ? BigInt(state.epoch.getTime()) * 1_000_000n : -1n;
     const mkdir = { path: clean(dir), mode: 0o755, makeParents: true, timestamp, ...(owner && { owner }) };
-    const text = commandText(`${command.fromOnbuild ? "ONBUILD " : ""}${command.original}`, state.env, context.shell);
+    const text = commandText(
+      `${command.fromOnbuild ? "ONBUILD " : ""}${command.original}`,
+      state.env,
+      context.shell,
+    );
     state.output = file(state.output, [{ kind: "mkdir", mkdir }], {
       customName: stepName(state, text, context.showPlatform ? state.platform : undefined),
       locations: context.locations(command.range),
@@ -197,7 +220,10 @@ function dispatchWorkdir(
   commitHistory(state, `WORKDIR ${dir}`, dir !== "/");
 }
 
-function expandPairs(pairs: readonly KeyValue[], expand: (word: string) => string): { key: string; value: string }[] {
+function expandPairs(
+  pairs: readonly KeyValue[],
+  expand: (word: string) => string,
+): { key: string; value: string }[] {
   // the whole instruction sees the environment before it
   return pairs.map(({ key, value }) => ({ key: expand(key), value: expand(value) }));
 }

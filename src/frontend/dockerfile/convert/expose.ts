@@ -24,7 +24,8 @@ function range(text: string): [number, number] {
   const [first, last, ...more] = text.split("-");
   const start = port(first ?? "");
   const end = last === undefined ? start : port(last);
-  if (start === undefined || end === undefined || more.length > 0) throw new Error(`invalid containerPort: ${text}`);
+  if (start === undefined || end === undefined || more.length > 0)
+    throw new Error(`invalid containerPort: ${text}`);
   if (end < start) throw new Error(`invalid containerPort: ${text}`);
   return [start, end];
 }

@@ -9,28 +9,82 @@ const ARCHITECTURES: Readonly<Record<string, readonly [string, string?]>> = {
   armel: ["arm", "v6"],
   i386: ["386"],
 };
-const KNOWN_ARCHITECTURES = ["386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "ppc64", "ppc64le", "loong64", "mips", "mipsle", "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm"];
-const KNOWN_SYSTEMS = ["aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd", "openbsd", "plan9", "solaris", "windows", "zos"];
+const KNOWN_ARCHITECTURES = [
+  "386",
+  "amd64",
+  "amd64p32",
+  "arm",
+  "armbe",
+  "arm64",
+  "arm64be",
+  "ppc64",
+  "ppc64le",
+  "loong64",
+  "mips",
+  "mipsle",
+  "mips64",
+  "mips64le",
+  "mips64p32",
+  "mips64p32le",
+  "ppc",
+  "riscv",
+  "riscv64",
+  "s390",
+  "s390x",
+  "sparc",
+  "sparc64",
+  "wasm",
+];
+const KNOWN_SYSTEMS = [
+  "aix",
+  "android",
+  "darwin",
+  "dragonfly",
+  "freebsd",
+  "hurd",
+  "illumos",
+  "ios",
+  "js",
+  "linux",
+  "nacl",
+  "netbsd",
+  "openbsd",
+  "plan9",
+  "solaris",
+  "windows",
+  "zos",
+];
 
 /** @throws Error in containerd's words */
 export function parsePlatform(specifier: string): Platform {
-  if (specifier.includes("*")) throw new Error(`${JSON.stringify(specifier)}: wildcards not yet supported: invalid argument`);
+  if (specifier.includes("*"))
+    throw new Error(`${JSON.stringify(specifier)}: wildcards not yet supported: invalid argument`);
   const parts = specifier.split("/");
   for (const part of parts) {
     if (!/^[A-Za-z0-9_.-]+$/.test(part)) {
-      throw new Error(`${JSON.stringify(part)} is an invalid component of ${JSON.stringify(specifier)}: platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument`);
+      throw new Error(
+        `${JSON.stringify(part)} is an invalid component of ${JSON.stringify(specifier)}: platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument`,
+      );
     }
   }
-  if (parts.length > 3) throw new Error(`${JSON.stringify(specifier)}: cannot parse platform specifier: invalid argument`);
+  if (parts.length > 3)
+    throw new Error(`${JSON.stringify(specifier)}: cannot parse platform specifier: invalid argument`);
   if (parts.length === 1) {
     const word = parts[0]!.toLowerCase();
     const system = word === "macos" ? "darwin" : word;
-    if (KNOWN_SYSTEMS.includes(system)) return normalizePlatform({ OS: system, Architecture: hostArchitecture() });
+    if (KNOWN_SYSTEMS.includes(system))
+      return normalizePlatform({ OS: system, Architecture: hostArchitecture() });
     const platform = normalizePlatform({ OS: "linux", Architecture: word });
     if (KNOWN_ARCHITECTURES.includes(platform.Architecture)) return platform;
-    throw new Error(`${JSON.stringify(specifier)}: unknown operating system or architecture: invalid argument`);
+    throw new Error(
+      `${JSON.stringify(specifier)}: unknown operating system or architecture: invalid argument`,
+    );
   }
-  return normalizePlatform({ OS: parts[0]!, Architecture: parts[1]!, ...(parts[2] !== undefined && { Variant: parts[2] }) });
+  return normalizePlatform({
+    OS: parts[0]!,
+    Architecture: parts[1]!,
+    ...(parts[2] !== undefined && { Variant: parts[2] }),
+  });
 }
 
 export function normalizePlatform(platform: Platform): Platform {
@@ -44,7 +98,11 @@ export function normalizePlatform(platform: Platform): Platform {
     else if (/^[568]$/.test(variant)) variant = `v${variant}`;
   }
   const system = platform.OS.toLowerCase();
-  return { OS: system === "macos" ? "darwin" : system, Architecture: architecture, ...(variant !== "" && { Variant: variant }) };
+  return {
+    OS: system === "macos" ? "darwin" : system,
+    Architecture: architecture,
+    ...(variant !== "" && { Variant: variant }),
+  };
 }
 
 export function formatPlatform(platform: Platform): string {

@@ -1,6 +1,14 @@
 // RUN to exec operations, with its mounts, secrets and agents.
 import { basename, posix } from "node:path";
-import { exec, file, type ExecMeta, type MountRequest, type Output, type ProxyEnv, type SecretEnv } from "../../../llb/index.js";
+import {
+  exec,
+  file,
+  type ExecMeta,
+  type MountRequest,
+  type Output,
+  type ProxyEnv,
+  type SecretEnv,
+} from "../../../llb/index.js";
 import { parseMount, type InstructionOf, type MountFlag } from "../instructions/index.js";
 import { chompTabs, parseHeredoc } from "../parser/index.js";
 import { expandWord } from "../shell/index.js";
@@ -22,7 +30,8 @@ export function dispatchRun(
   let customName = command.original;
   let args = command.command.args;
   if (command.heredocs.length > 0) {
-    if (args.length !== 1 || command.command.exec) throw new Error(`parsing produced an invalid run command: ${args.join(" ")}`);
+    if (args.length !== 1 || command.command.exec)
+      throw new Error(`parsing produced an invalid run command: ${args.join(" ")}`);
     const first = command.heredocs[0]!;
     if (parseHeredoc(args[0]!)) {
       const data = first.chomp ? chompTabs(first.content) : first.content;
@@ -33,7 +42,9 @@ export function dispatchRun(
       } else args = [data];
       customName += ` (${summary(first.content)})`;
     } else {
-      args = [command.heredocs.reduce((text, heredoc) => `${text}\n${heredoc.content}${heredoc.name}`, args[0]!)];
+      args = [
+        command.heredocs.reduce((text, heredoc) => `${text}\n${heredoc.content}${heredoc.name}`, args[0]!),
+      ];
     }
   }
   if (!command.command.exec) args = [...shellOf(state), args.join(" ")];
@@ -113,7 +124,9 @@ function folderMount(
   mount: MountFlag,
   from: Output | undefined | "context",
 ): MountRequest {
-  const dest = posix.isAbsolute(mount.target) ? clean(mount.target) : clean(posix.join("/", state.dir, mount.target));
+  const dest = posix.isAbsolute(mount.target)
+    ? clean(mount.target)
+    : clean(posix.join("/", state.dir, mount.target));
   if (dest === "/") throw new Error(`invalid mount target ${JSON.stringify(dest)}`);
   if (mount.type === "TMPFS") return { type: "TMPFS", dest, size: mount.size };
   let source = from === "context" ? context.buildContext : from;
@@ -127,10 +140,25 @@ function folderMount(
     const sharing = mount.cacheSharing === "" ? "SHARED" : mount.cacheSharing;
     const namespace = context.request.buildArgs["BUILDKIT_CACHE_MOUNT_NS"] ?? "";
     const id = `${namespace}/${mount.cacheId === "" ? clean(mount.target) : mount.cacheId}`;
-    return { type: "CACHE", dest, source, id, sharing, readonly: mount.readonly, ...(selector !== "/" && { selector }) };
+    return {
+      type: "CACHE",
+      dest,
+      source,
+      id,
+      sharing,
+      readonly: mount.readonly,
+      ...(selector !== "/" && { selector }),
+    };
   }
   if (from === "context") context.contextPaths.add(clean(posix.join("/", mount.source)));
-  return { type: "BIND", dest, source, readonly: mount.readonly, noOutput: true, ...(selector !== "/" && { selector }) };
+  return {
+    type: "BIND",
+    dest,
+    source,
+    readonly: mount.readonly,
+    noOutput: true,
+    ...(selector !== "/" && { selector }),
+  };
 }
 
 /** A cache mount with an owner or mode starts from a folder that has them. */
@@ -138,7 +166,9 @@ function ownedCache({ uid, gid, mode }: MountFlag): Output | undefined {
   if (uid === undefined && gid === undefined && mode === undefined) return undefined;
   const owner = { user: { kind: "byID", id: uid ?? 0 }, group: { kind: "byID", id: gid ?? 0 } } as const;
   const mkdir = { path: "/cache", mode: mode ?? 0o755, makeParents: false, owner, timestamp: -1n };
-  return file(undefined, [{ kind: "mkdir", mkdir }], { customName: "[internal] setting cache mount permissions" });
+  return file(undefined, [{ kind: "mkdir", mkdir }], {
+    customName: "[internal] setting cache mount permissions",
+  });
 }
 
 function addSecret(mount: MountFlag, mounts: MountRequest[], env: SecretEnv[]): void {

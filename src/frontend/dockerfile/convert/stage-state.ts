@@ -74,5 +74,8 @@ export function commitHistory(state: StageState, created_by: string, withLayer: 
 
 /** RFC 3339 as Go prints it: no fraction unless there is one. */
 export function goTime(time: Date): string {
-  return time.toISOString().replace(/\.?0*Z$/, "Z").replace(/\.(\d*?)0+Z$/, ".$1Z");
+  return time
+    .toISOString()
+    .replace(/\.?0*Z$/, "Z")
+    .replace(/\.(\d*?)0+Z$/, ".$1Z");
 }

@@ -40,11 +40,17 @@ function targetSuffix(base: Platform, env: Env): string {
   const arch = get("TARGETARCH");
   const os = get("TARGETOS");
   if (whole) target = parsePlatform(whole);
-  else if (arch || os) target = { OS: os || base.OS, Architecture: arch || base.Architecture, Variant: get("TARGETVARIANT") ?? "" };
+  else if (arch || os)
+    target = {
+      OS: os || base.OS,
+      Architecture: arch || base.Architecture,
+      Variant: get("TARGETVARIANT") ?? "",
+    };
   if (!target) return "";
   const p = normalizePlatform(target);
   if (p.OS !== base.OS) return `->${formatPlatform(p)}`;
-  if (p.Architecture !== base.Architecture) return `->${[p.Architecture, p.Variant].filter((x) => x).join("/")}`;
+  if (p.Architecture !== base.Architecture)
+    return `->${[p.Architecture, p.Variant].filter((x) => x).join("/")}`;
   if ((p.Variant ?? "") !== (base.Variant ?? "")) return `->${p.Variant ?? ""}`;
   return "";
 }

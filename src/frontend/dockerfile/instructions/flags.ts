@@ -25,7 +25,7 @@ export function readFlags(given: readonly string[], known: Readonly<Record<strin
     const before = values.get(name);
     if (before && kind !== "strings") throw new Error(`duplicate flag specified: --${name}`);
     if (at < 0 && kind !== "bool") throw new Error(`missing a value on flag: --${name}`);
-    const value = at < 0 ? "true" : flag.slice(at + 1).toString();
+    const value = at < 0 ? "true" : flag.slice(at + 1);
     if (kind === "bool" && !["true", "false"].includes(value.toLowerCase())) {
       throw new Error(`expecting boolean value for flag --${name}, not: ${value}`);
     }

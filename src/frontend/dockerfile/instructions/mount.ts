@@ -11,8 +11,32 @@ const TYPES: Readonly<Record<string, MountType>> = {
   secret: "SECRET",
   ssh: "SSH",
 };
-const KEYS = ["type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode", "uid", "gid", "src", "dst", "destination", "ro", "rw", "readwrite", "env"];
-const SHARING: Readonly<Record<string, CacheSharing>> = { shared: "SHARED", private: "PRIVATE", locked: "LOCKED" };
+const KEYS = [
+  "type",
+  "from",
+  "source",
+  "target",
+  "readonly",
+  "id",
+  "sharing",
+  "required",
+  "size",
+  "mode",
+  "uid",
+  "gid",
+  "src",
+  "dst",
+  "destination",
+  "ro",
+  "rw",
+  "readwrite",
+  "env",
+];
+const SHARING: Readonly<Record<string, CacheSharing>> = {
+  shared: "SHARED",
+  private: "PRIVATE",
+  locked: "LOCKED",
+};
 
 /** The value of `from` before expansion: it decides which stages a stage needs. */
 export function mountFrom(value: string): string {
@@ -38,7 +62,15 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
   const named = entries.find(([key]) => key === "type")?.[1];
   if (named !== undefined) {
     const known = TYPES[expand(named).toLowerCase()];
-    if (!known) throw new Error(suggest(`unsupported mount type ${JSON.stringify(expand(named))}`, expand(named), Object.keys(TYPES), true));
+    if (!known)
+      throw new Error(
+        suggest(
+          `unsupported mount type ${JSON.stringify(expand(named))}`,
+          expand(named),
+          Object.keys(TYPES),
+          true,
+        ),
+      );
     type = known;
   }
   for (const [key, raw] of entries) {
@@ -46,7 +78,8 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
       if (key === "readonly" || key === "ro") readonly = true;
       else if (key === "readwrite" || key === "rw") readonly = false;
       else if (key === "required") {
-        if (type !== "SECRET" && type !== "SSH") throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
+        if (type !== "SECRET" && type !== "SSH")
+          throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
         required = true;
       } else throw new Error(suggest(`invalid field '${key}' must be a key=value pair`, key, KEYS, true));
       continue;
@@ -76,11 +109,13 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
         readonly = !boolean(key, text);
         break;
       case "required":
-        if (type !== "SECRET" && type !== "SSH") throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
+        if (type !== "SECRET" && type !== "SSH")
+          throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
         required = boolean(key, text);
         break;
       case "size":
-        if (type !== "TMPFS") throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
+        if (type !== "TMPFS")
+          throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
         size = parseSize(text);
         break;
       case "id":
@@ -88,7 +123,10 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
         break;
       case "sharing": {
         const known = SHARING[text.toLowerCase()];
-        if (!known) throw new Error(suggest(`unsupported sharing value ${JSON.stringify(text)}`, text, Object.keys(SHARING), true));
+        if (!known)
+          throw new Error(
+            suggest(`unsupported sharing value ${JSON.stringify(text)}`, text, Object.keys(SHARING), true),
+          );
         sharing = known;
         break;
       }
@@ -102,7 +140,8 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
         gid = integer(key, text, 10);
         break;
       case "env":
-        if (type !== "SECRET") throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
+        if (type !== "SECRET")
+          throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
         env = text;
         break;
       default:
@@ -111,9 +150,12 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
   }
   const credential = type === "SECRET" || type === "SSH";
   const named2 = type.toLowerCase();
-  if (mode !== undefined && !credential && type !== "CACHE") throw new Error(`mode not allowed for ${JSON.stringify(named2)} type mounts`);
-  if (uid !== undefined && !credential && type !== "CACHE") throw new Error(`uid not allowed for ${JSON.stringify(named2)} type mounts`);
-  if (gid !== undefined && !credential && type !== "CACHE") throw new Error(`gid not allowed for ${JSON.stringify(named2)} type mounts`);
+  if (mode !== undefined && !credential && type !== "CACHE")
+    throw new Error(`mode not allowed for ${JSON.stringify(named2)} type mounts`);
+  if (uid !== undefined && !credential && type !== "CACHE")
+    throw new Error(`uid not allowed for ${JSON.stringify(named2)} type mounts`);
+  if (gid !== undefined && !credential && type !== "CACHE")
+    throw new Error(`gid not allowed for ${JSON.stringify(named2)} type mounts`);
   if (sharing !== "" && type !== "CACHE") throw new Error(`invalid cache sharing set for ${named2} mount`);
   if (type === "SECRET") {
     if (from !== "") throw new Error("secret mount should not have a from");
@@ -128,7 +170,7 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
     from,
     source,
     target,
-    readonly: readonly ?? (type === "BIND"),
+    readonly: readonly ?? type === "BIND",
     size,
     cacheId: id,
     cacheSharing: sharing,
@@ -159,7 +201,15 @@ function integer(key: string, text: string, base: 8 | 10): number {
   return parseInt(text, base);
 }
 
-const UNITS: Readonly<Record<string, number>> = { "": 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4, p: 1024 ** 5 };
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  k: 1024,
+  m: 1024 ** 2,
+  g: 1024 ** 3,
+  t: 1024 ** 4,
+  p: 1024 ** 5,
+};
 
 /** Docker's sizes: "64m", "1.5GiB"; powers of 1024. */
 export function parseSize(text: string): number {

@@ -6,7 +6,26 @@ import { readFlags } from "./flags.js";
 import { suggest } from "./suggest.js";
 import type { CopyFlags, DockerfileTree, Healthcheck, Instruction, InstructionOf, Stage } from "./types.js";
 
-const KEYWORDS = ["ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"];
+const KEYWORDS = [
+  "ADD",
+  "ARG",
+  "CMD",
+  "COPY",
+  "ENTRYPOINT",
+  "ENV",
+  "EXPOSE",
+  "FROM",
+  "HEALTHCHECK",
+  "LABEL",
+  "MAINTAINER",
+  "ONBUILD",
+  "RUN",
+  "SHELL",
+  "STOPSIGNAL",
+  "USER",
+  "VOLUME",
+  "WORKDIR",
+];
 const STAGE_NAME = /^[a-z][a-z0-9-_.]*$/;
 
 /** @throws SourceError */
@@ -50,11 +69,21 @@ function parseFrom(node: Node): Omit<Stage, "commands"> {
   if (args.length === 3 && args[1]!.toUpperCase() === "AS") {
     name = args[2]!.toLowerCase();
     if (!STAGE_NAME.test(name)) {
-      throw new Error(`invalid name for build stage: ${goQuote(args[2]!)}, name can't start with a number or contain symbols`);
+      throw new Error(
+        `invalid name for build stage: ${goQuote(args[2]!)}, name can't start with a number or contain symbols`,
+      );
     }
   } else if (args.length !== 1) throw new Error("FROM requires either one or three arguments");
   const { original, range, comments } = node;
-  return { name, originalName: args[2] ?? "", baseName: args[0]!, platform: flags.string("platform"), sourceCode: original.trim(), range, comments };
+  return {
+    name,
+    originalName: args[2] ?? "",
+    baseName: args[0]!,
+    platform: flags.string("platform"),
+    sourceCode: original.trim(),
+    range,
+    comments,
+  };
 }
 
 function parse(node: Node, fromOnbuild: boolean): Instruction {
@@ -86,14 +115,20 @@ function parse(node: Node, fromOnbuild: boolean): Instruction {
       if (args.length !== 1) throw exactlyOne(kind);
       return { ...common, kind, path: args[0]! };
     case "RUN": {
-      const flags = readFlags(node.flags, { mount: "strings", network: "string", security: "string", device: "strings" });
+      const flags = readFlags(node.flags, {
+        mount: "strings",
+        network: "string",
+        security: "string",
+        device: "strings",
+      });
       if (args.length === 0) throw atLeastOne(kind);
       const network = flags.string("network") || "default";
       if (network !== "default" && network !== "none" && network !== "host") {
         throw new Error(`invalid network mode: ${goQuote(network)}`);
       }
       const security = flags.string("security") || "sandbox";
-      if (security !== "sandbox" && security !== "insecure") throw new Error(`security ${goQuote(security)} is not valid`);
+      if (security !== "sandbox" && security !== "insecure")
+        throw new Error(`security ${goQuote(security)} is not valid`);
       return {
         ...common,
         kind,
@@ -159,9 +194,17 @@ function parseCopy(
     kind === "ADD"
       ? readFlags(node.flags, { ...shared, "keep-git-dir": "bool", checksum: "string", unpack: "bool" })
       : readFlags(node.flags, { ...shared, from: "string", parents: "bool" });
-  if (node.args.length === 0) throw new Error(`${kind} requires at least two arguments, but none were provided`.replace(", but none were provided", ", but no arguments were provided. Source and destination could not be determined"));
+  if (node.args.length === 0)
+    throw new Error(
+      `${kind} requires at least two arguments, but none were provided`.replace(
+        ", but none were provided",
+        ", but no arguments were provided. Source and destination could not be determined",
+      ),
+    );
   if (node.args.length < 2) {
-    throw new Error(`${kind} requires at least two arguments, but only one was provided. Destination could not be determined`);
+    throw new Error(
+      `${kind} requires at least two arguments, but only one was provided. Destination could not be determined`,
+    );
   }
   const dest = node.args[node.args.length - 1]!;
   if (/^\d*<<-?[^<]/.test(dest) && node.heredocs.some((heredoc) => dest.includes(heredoc.name))) {
@@ -194,7 +237,8 @@ function onbuildExpression(node: Node): string {
   const trigger = node.child?.keyword.toUpperCase();
   if (!node.child || trigger === undefined) throw atLeastOne("ONBUILD");
   if (trigger === "ONBUILD") throw new Error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
-  if (trigger === "MAINTAINER" || trigger === "FROM") throw new Error(`${trigger} isn't allowed as an ONBUILD trigger`);
+  if (trigger === "MAINTAINER" || trigger === "FROM")
+    throw new Error(`${trigger} isn't allowed as an ONBUILD trigger`);
   return node.original.replace(/^\s*ONBUILD\s*/i, "").trim();
 }
 
@@ -226,7 +270,8 @@ function parseHealthcheck(node: Node): Healthcheck {
   };
   const retriesText = flags.string("retries");
   const retries = retriesText === "" ? 0 : Number(retriesText);
-  if (!Number.isInteger(retries)) throw new Error(`strconv.ParseInt: parsing ${goQuote(retriesText)}: invalid syntax`);
+  if (!Number.isInteger(retries))
+    throw new Error(`strconv.ParseInt: parsing ${goQuote(retriesText)}: invalid syntax`);
   if (retries < 0) throw new Error(`--retries cannot be negative (${retries})`);
   const times = {
     Interval: duration("interval"),

@@ -1,6 +1,11 @@
 // "did you mean": the closest of the known words, if it is close enough (at most two edits, as BuildKit has it).
 
-export function suggest(message: string, word: string, known: readonly string[], ignoreCase: boolean): string {
+export function suggest(
+  message: string,
+  word: string,
+  known: readonly string[],
+  ignoreCase: boolean,
+): string {
   const match = closest(word, known, ignoreCase);
   return match === undefined ? message : `${message} (did you mean ${match}?)`;
 }

@@ -50,12 +50,39 @@ export interface CopyFlags {
 
 export type Instruction = Common &
   (
-    | { readonly kind: "ADD"; readonly sources: readonly string[]; readonly dest: string; readonly heredocs: readonly Heredoc[]; readonly flags: CopyFlags; readonly keepGitDir: boolean; readonly checksum: string; readonly unpack: boolean | undefined }
-    | { readonly kind: "COPY"; readonly sources: readonly string[]; readonly dest: string; readonly heredocs: readonly Heredoc[]; readonly flags: CopyFlags; readonly from: string }
-    | { readonly kind: "RUN"; readonly command: ShellCommand; readonly heredocs: readonly Heredoc[]; readonly mounts: readonly string[]; readonly network: "default" | "none" | "host"; readonly security: "sandbox" | "insecure"; readonly devices: readonly string[] }
+    | {
+        readonly kind: "ADD";
+        readonly sources: readonly string[];
+        readonly dest: string;
+        readonly heredocs: readonly Heredoc[];
+        readonly flags: CopyFlags;
+        readonly keepGitDir: boolean;
+        readonly checksum: string;
+        readonly unpack: boolean | undefined;
+      }
+    | {
+        readonly kind: "COPY";
+        readonly sources: readonly string[];
+        readonly dest: string;
+        readonly heredocs: readonly Heredoc[];
+        readonly flags: CopyFlags;
+        readonly from: string;
+      }
+    | {
+        readonly kind: "RUN";
+        readonly command: ShellCommand;
+        readonly heredocs: readonly Heredoc[];
+        readonly mounts: readonly string[];
+        readonly network: "default" | "none" | "host";
+        readonly security: "sandbox" | "insecure";
+        readonly devices: readonly string[];
+      }
     | { readonly kind: "CMD" | "ENTRYPOINT"; readonly command: ShellCommand }
     | { readonly kind: "ENV" | "LABEL"; readonly pairs: readonly KeyValue[] }
-    | { readonly kind: "ARG"; readonly pairs: readonly { readonly key: string; readonly value: string | undefined }[] }
+    | {
+        readonly kind: "ARG";
+        readonly pairs: readonly { readonly key: string; readonly value: string | undefined }[];
+      }
     | { readonly kind: "EXPOSE"; readonly ports: readonly string[] }
     | { readonly kind: "VOLUME"; readonly volumes: readonly string[] }
     | { readonly kind: "USER"; readonly user: string }

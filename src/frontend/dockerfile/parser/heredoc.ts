@@ -5,7 +5,12 @@ import type { Heredoc } from "./types.js";
 const MARKER = /^(\d*)<<(-?)([^<]*)$/;
 
 export function findHeredocs(line: string): Omit<Heredoc, "content">[] {
-  const words = splitWords(line, () => undefined, { rawQuotes: true, rawEscapes: true, skipUnset: true, escape: "\\" });
+  const words = splitWords(line, () => undefined, {
+    rawQuotes: true,
+    rawEscapes: true,
+    skipUnset: true,
+    escape: "\\",
+  });
   return words.map(parseHeredoc).filter((heredoc) => heredoc !== undefined);
 }
 
@@ -14,8 +19,18 @@ export function parseHeredoc(word: string): Omit<Heredoc, "content"> | undefined
   const match = MARKER.exec(word);
   if (!match || match[3] === "") return undefined;
   const rest = match[3]!;
-  const names = splitWords(rest, () => undefined, { skipUnset: true, rawQuotes: false, rawEscapes: false, escape: "\\" });
-  const raw = splitWords(rest, () => undefined, { skipUnset: true, rawQuotes: true, rawEscapes: true, escape: "\\" });
+  const names = splitWords(rest, () => undefined, {
+    skipUnset: true,
+    rawQuotes: false,
+    rawEscapes: false,
+    escape: "\\",
+  });
+  const raw = splitWords(rest, () => undefined, {
+    skipUnset: true,
+    rawQuotes: true,
+    rawEscapes: true,
+    escape: "\\",
+  });
   if (names.length !== 1 || raw.length !== 1) return undefined;
   return {
     name: names[0]!,

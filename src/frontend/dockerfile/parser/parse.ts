@@ -11,7 +11,9 @@ const HEREDOC_INSTRUCTIONS = new Set(["ADD", "COPY", "RUN"]);
 
 /** @throws SourceError with the lines concerned */
 export function parseDockerfile(data: Uint8Array): ParsedDockerfile {
-  const text = Buffer.from(data).toString("utf8").replace(/^\uFEFF/, "");
+  const text = Buffer.from(data)
+    .toString("utf8")
+    .replace(/^\uFEFF/, "");
   const lines = text === "" ? [] : text.split(/(?<=\n)/);
   const directives = parseDirectives(lines);
   const escape = directives.get("escape")?.value ?? "\\";
@@ -58,7 +60,9 @@ export function parseDockerfile(data: Uint8Array): ParsedDockerfile {
     try {
       node = makeNode(line, escape, start, next, comments);
     } catch (error) {
-      throw error instanceof SourceError ? error : new SourceError((error as Error).message, [ranges()], error);
+      throw error instanceof SourceError
+        ? error
+        : new SourceError((error as Error).message, [ranges()], error);
     }
     comments = [];
     const withDocs = canContainHeredoc(node) && line.includes("<<") ? findHeredocs(line) : [];
@@ -88,10 +92,18 @@ export function parseDockerfile(data: Uint8Array): ParsedDockerfile {
 
 function withRange(node: Node, start: number, end: number): Node {
   const range = lineRange(start, end);
-  return node.child ? { ...node, range, child: { ...node.child, range, heredocs: node.heredocs } } : { ...node, range };
+  return node.child
+    ? { ...node, range, child: { ...node.child, range, heredocs: node.heredocs } }
+    : { ...node, range };
 }
 
-function makeNode(line: string, escape: string, start: number, end: number, comments: readonly string[]): Node {
+function makeNode(
+  line: string,
+  escape: string,
+  start: number,
+  end: number,
+  comments: readonly string[],
+): Node {
   const trimmed = trimGoSpace(line);
   const split = /^(\S+)\s*([\s\S]*)$/.exec(trimmed);
   const keyword = split ? split[1]! : trimmed;

@@ -29,6 +29,9 @@ export function trimPrefix(pattern: string, value: string, greedy: boolean): str
 export function trimSuffix(pattern: string, value: string, greedy: boolean): string {
   // the shortest or longest suffix: reverse the text, so that a prefix is looked for
   const reversed = [...value].reverse().join("");
-  const units = [...pattern.matchAll(/\\[\s\S]|[\s\S]/gu)].map((match) => match[0]).reverse().join("");
+  const units = [...pattern.matchAll(/\\[\s\S]|[\s\S]/gu)]
+    .map((match) => match[0])
+    .reverse()
+    .join("");
   return [...trimPrefix(units, reversed, greedy)].reverse().join("");
 }
