@@ -1,6 +1,6 @@
 // Runs a corpus of recordings against the build in dist/. See docs/dev/golden.md, or --help.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,11 +27,13 @@ const { values } = parseArgs({
     case: { type: "string" },
     json: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
+    check: { type: "boolean", default: false },
+    update: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
 if (values.help) {
-  console.log(`npm run golden -- [--corpus DIR] [--kind ${KINDS.join(",")}] [--case REGEX] [--json]`);
+  console.log(`npm run golden -- [--corpus DIR] [--kind ${KINDS.join(",")}] [--case REGEX] [--json] [--check] [--update]`);
   process.exit(0);
 }
 
@@ -62,16 +64,19 @@ async function main() {
   const work = mkdtempSync(join(tmpdir(), "bluekiln-golden-"));
   mkdirSync(join(work, "services"));
   const services = await startServices(corpus, join(work, "services"));
-  const report = Object.fromEntries(kinds.map((kind) => [kind, { passed: 0, failed: [], differences: {} }]));
+  const report = Object.fromEntries(kinds.map((kind) => [kind, { passed: 0, ids: [], failed: [], differences: {} }]));
+  const pattern = values.case ? new RegExp(values.case) : undefined;
   try {
-    const pattern = values.case ? new RegExp(values.case) : undefined;
     for (const testCase of readCases(corpus)) {
       if (pattern && !pattern.test(testCase.id)) continue;
       const start = Date.now();
       const results = await checkCase(testCase, { kinds, work, corpus });
       if (values.verbose) console.error(`${testCase.id} ${Date.now() - start} ms`);
       for (const [kind, difference] of Object.entries(results)) {
-        if (difference === undefined) report[kind].passed++;
+        if (difference === undefined) {
+          report[kind].passed++;
+          report[kind].ids.push(testCase.id);
+        }
         else {
           report[kind].failed.push(testCase.id);
           report[kind].differences[testCase.id] = difference;
@@ -97,5 +102,22 @@ async function main() {
       ),
     );
   }
-  return 0;
+  const listFile = join(here, "passing.json");
+  const listed = JSON.parse(readFileSync(listFile, "utf8"));
+  if (values.update) {
+    const all = Object.fromEntries(kinds.map((kind) => [kind, [...new Set([...(listed[kind] ?? []), ...report[kind].ids])].sort()]));
+    writeFileSync(listFile, `${JSON.stringify({ ...listed, ...all }, null, 2)}\n`);
+  }
+  if (!values.check) return 0;
+  let passed = 0;
+  const lost = [];
+  for (const kind of kinds) {
+    for (const id of listed[kind] ?? []) {
+      if (report[kind].ids.includes(id)) passed++;
+      else if (!pattern || pattern.test(id)) lost.push(`${kind} ${id}: ${report[kind].differences[id] ?? "did not run"}`);
+    }
+  }
+  for (const text of lost) console.log(`no longer passes: ${text.slice(0, 1500)}`);
+  console.log(`golden: ${passed} passed, ${lost.length} failed`);
+  return lost.length === 0 ? 0 : 1;
 }

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Everything: build, lint, unit specs, end-to-end tests, recordings. Ends with "N passed, N failed".
+# TEST_SKIP_LINT=1 leaves out what does not depend on the version of Node.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh || exit 1
+npm run --silent build || exit 1
+
+passed=0
+failed=0
+count() { # name, command...
+  local name=$1
+  shift
+  if "$@"; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED: $name"
+  fi
+}
+
+if [ -z "${TEST_SKIP_LINT:-}" ]; then
+  count lint npm run --silent lint
+fi
+
+report=$(mktemp)
+npx vitest run --reporter=default --reporter=json --outputFile.json="$report" || true
+read -r p f < <(node -e '
+  const { readFileSync } = require("node:fs");
+  try {
+    const r = JSON.parse(readFileSync(process.argv[1], "utf8"));
+    const suites = r.testResults.filter((s) => s.status === "failed" && s.assertionResults.length === 0).length;
+    console.log(r.numPassedTests, r.numFailedTests + suites);
+  } catch { console.log(0, 1); }
+' "$report")
+rm -f "$report"
+passed=$((passed + p))
+failed=$((failed + f))
+
+golden=$(mktemp)
+node test/golden/run.mjs --check | tee "$golden" || true
+read -r p f < <(sed -n 's/^golden: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$golden" | tail -n 1)
+rm -f "$golden"
+passed=$((passed + ${p:-0}))
+failed=$((failed + ${f:-1}))
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
