@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "../cache/index.js";
 import { messageOf, type Digest } from "../lib/index.js";
-import { buildDockerfile, hostPlatform, type FrontendHost, type FrontendResult } from "../frontend/index.js";
+import { buildDockerfile, hostPlatform, SourceError, type FrontendHost, type FrontendOutcome, type FrontendResult } from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
 import { Progress } from "../progress/index.js";
@@ -24,6 +24,8 @@ export class Build {
   readonly #images: ImageSource;
   readonly #session: InProcessSession;
   readonly #context: OpContext;
+  /** which step an error came from */
+  readonly #failed = new Map<unknown, Digest>();
   #containers = 0;
 
   constructor(engine: Engine, request: BuildRequest, id: string) {
@@ -61,7 +63,9 @@ export class Build {
       { ...request.frontend, contexts: request.contexts, sessionId: this.#id, buildPlatform: hostPlatform() },
       this.#frontendHost(),
     );
-    const { results, keys } = await this.#solve(outcome.results, imports);
+    const { results, keys } = await this.#solve(outcome.results, imports).catch((error: unknown) => {
+      throw this.#located(error, outcome);
+    });
     const output = exportOutputs(
       this.#engine,
       request,
@@ -128,6 +132,17 @@ export class Build {
     });
   }
 
+  /** A step's error with its place in the Dockerfile. */
+  #located(error: unknown, { results, source }: FrontendOutcome): unknown {
+    const vertex = this.#failed.get(error);
+    const locations = results.flatMap(({ definition }) => (vertex && definition?.source?.locations.get(vertex)) ?? []);
+    const ranges = locations[0]?.ranges ?? [];
+    if (ranges.length === 0) return error;
+    const located = new SourceError(messageOf(error), [ranges], error);
+    located.file = source;
+    return located;
+  }
+
   #declare(vertex: Vertex<RefResult>): void {
     this.#progress.declare(
       vertex.digest,
@@ -137,6 +152,7 @@ export class Build {
   }
 
   #completed(vertex: Vertex<RefResult>, lookup: Lookup | undefined, error: Error | undefined): void {
+    if (error && !this.#failed.has(error)) this.#failed.set(error, vertex.digest);
     this.#progress.update(vertex.digest, {
       completed: Date.now(),
       cached: lookup?.kind === "hit",

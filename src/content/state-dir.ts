@@ -2,7 +2,7 @@
 // with the process; what dead processes left is removed by the next one.
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { BuildError, codeOf } from "../lib/index.js";
 import { tryLock } from "../linux/index.js";
 
@@ -18,7 +18,7 @@ export class StateDir {
     const run = join(root, "run");
     this.own = join(run, `${process.pid}-${Date.now().toString(36)}`);
     try {
-      mkdirSync(this.own, { recursive: true, mode: 0o711 });
+      makeFolders(this.own);
       this.#lock = openSync(join(this.own, "lock"), "w");
     } catch (error) {
       const hint = "choose another with --state-dir or BLUEKILN_STATE_DIR";
@@ -44,6 +44,17 @@ export class StateDir {
   async close(): Promise<void> {
     closeSync(this.#lock);
     await rm(this.own, { recursive: true, force: true });
+  }
+}
+
+/** Not mkdir's recursive mode: Node never comes back from it where the kernel makes folders of its own (/proc). */
+function makeFolders(path: string): void {
+  if (existsSync(path)) return;
+  makeFolders(dirname(path));
+  try {
+    mkdirSync(path, 0o711);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
   }
 }
 

@@ -21,7 +21,7 @@ describe("flags", () => {
     ["a flag without its value", ["--tag"], "flag needs an argument: --tag"],
     ["an unknown progress mode", ["--progress", "fancy", "CONTEXT"], "invalid progress mode fancy"],
     ["no context", [], 'requires 1 argument'],
-    ["a tag that is no reference", ["-t", "UPPER/case", "CONTEXT"], 'invalid tag "UPPER/case"'],
+    ["a tag that is no reference", ["-t", "UPPER/Case", "CONTEXT"], 'invalid tag "UPPER/Case"'],
     ["a push without a tag", ["--push", "CONTEXT"], "tag is needed when pushing to registry"],
     ["an unknown output", ["--output", "type=floppy", "CONTEXT"], 'unsupported output type "floppy"'],
     ["a local output without a folder", ["--output", "type=local", "CONTEXT"], "dest is required for local output"],

@@ -194,15 +194,21 @@ export class AzblobBackend implements CacheBackend {
     );
   }
 
+  /** What is most likely wrong depends on how the requests are signed. */
+  #forbiddenHint(): string {
+    const { accountKey, connectionString, sas } = this.#config;
+    if (accountKey) return "the account key is wrong, does not belong to the account, or the clock is off";
+    if (connectionString) return "the key in AZURE_STORAGE_CONNECTION_STRING is wrong";
+    if (sas) return "the SAS has expired or lacks the right (read and list to import; create and write as well to export)";
+    return "the identity needs the role Storage Blob Data Contributor on the container (Reader is enough to import)";
+  }
+
   #explain(error: unknown, what: string): BuildError {
     const status = statusOf(error);
     const code = (error as { code?: string }).code ?? codeOf(error);
     const where = `${this.#config.accountUrl}/${this.#config.container}`;
     if (status === 403) {
-      const hint =
-        code === "AuthenticationFailed"
-          ? "the account key, SAS or clock is wrong"
-          : "the identity needs the role Storage Blob Data Contributor on the container (Reader is enough to import)";
+      const hint = this.#forbiddenHint();
       return new BuildError(
         "AZBLOB_FORBIDDEN",
         `azblob: cannot ${what} in ${where}: ${code ?? "forbidden"} (403); ${hint}`,

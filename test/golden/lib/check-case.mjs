@@ -329,6 +329,20 @@ function run(command, args) {
   });
 }
 
+/** The summary at the end; whether it has the block of the failed step is left to chance, as in the recordings. */
+function compareOutput(accepted, stderr, mask) {
+  const clean = (text) => mask(text).replace(/^\d+\.\d+ /gm, "<TIME> ").replace(/crun|runc run failed/g, "runc run failed");
+  const withoutStep = (lines) => {
+    const first = lines.indexOf("------");
+    return first < 0 ? lines : [...lines.slice(0, first), ...lines.slice(lines.indexOf("------", first + 1) + 1)];
+  };
+  const all = clean(stderr).trimEnd().split("\n");
+  const wanted = accepted.map((lines) => withoutStep(lines).join("\n").trimEnd());
+  const tail = wanted.map((text) => withoutStep(all).slice(-text.split("\n").length).join("\n"));
+  if (wanted.some((text, i) => text === tail[i])) return undefined;
+  return `output\n want ${wanted[0]}\n got  ${tail[0]}`;
+}
+
 async function checkError(testCase, inputs, folder) {
   const recorded = testCase.recorded("error.json");
   const o = testCase.options ?? {};
@@ -352,7 +366,6 @@ async function checkError(testCase, inputs, folder) {
     result.stderr.trim().split("\n").pop();
   const mask = (text) => text.replace(/of ref [^\s:]+:/g, "of ref <REF>:");
   const accepted = [recorded.message, ...(recorded.otherMessages ?? [])];
-  return accepted.includes(mask(message))
-    ? undefined
-    : `message\n want ${recorded.message}\n got  ${mask(message)}`;
+  if (!accepted.includes(mask(message))) return `message\n want ${recorded.message}\n got  ${mask(message)}`;
+  return compareOutput([recorded.output, ...(recorded.otherOutputs ?? [])], result.stderr, mask);
 }
