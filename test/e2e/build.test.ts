@@ -1,0 +1,164 @@
+// What users do with a build besides pushing it: outputs, contexts, secrets, mounts, users.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bluekiln, makeContext, startServices, type Services } from "../support/services.js";
+
+let services: Services;
+let state: string;
+beforeAll(async () => {
+  services = await startServices();
+  state = mkdtempSync(join(services.work, "state-"));
+});
+afterAll(() => services.stop());
+
+const build = (args: string[], options: Parameters<typeof bluekiln>[1] = {}) => bluekiln(["build", "--state-dir", state, ...args], options);
+const out = (name: string): string => join(services.work, name);
+
+/** Builds a Dockerfile and gives the files of its last stage. */
+function filesOf(name: string, dockerfile: string, args: string[] = [], files: Record<string, string> = {}): (path: string) => string {
+  const context = makeContext(services.work, { Dockerfile: dockerfile, ...files });
+  const result = build([...args, "--output", out(name), context]);
+  expect(result.stderr).not.toContain("ERROR");
+  return (path) => readFileSync(join(out(name), path), "utf8");
+}
+
+describe("outputs", () => {
+  it("writes a folder, a tar, an OCI archive and a docker archive", () => {
+    const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /dir/f\n", f: "1" });
+    const result = build([
+      ...["--output", `type=local,dest=${out("folder")}`, "--output", `type=tar,dest=${out("out.tar")}`],
+      ...["--output", `type=oci,dest=${out("oci.tar")}`, "--output", `type=docker,dest=${out("docker.tar")}`],
+      ...["-t", "example.com/app:1", "--iidfile", out("iid"), "--metadata-file", out("meta.json"), context],
+    ]);
+    expect(result.stderr).not.toContain("ERROR");
+    const list = (file: string): string[] => spawnSync("tar", ["-tf", out(file)], { encoding: "utf8" }).stdout.trim().split("\n");
+    expect(readFileSync(join(out("folder"), "dir/f"), "utf8")).toBe("1");
+    expect(list("out.tar")).toEqual(["dir/", "dir/f"]);
+    expect(list("oci.tar")).toContain("oci-layout");
+    const manifest = JSON.parse(spawnSync("tar", ["-xOf", out("docker.tar"), "manifest.json"], { encoding: "utf8" }).stdout) as { RepoTags: string[] }[];
+    expect(manifest[0]!.RepoTags).toEqual(["example.com/app:1"]);
+    const metadata = JSON.parse(readFileSync(out("meta.json"), "utf8")) as Record<string, string>;
+    expect(metadata["containerimage.digest"]).toBe(readFileSync(out("iid"), "utf8"));
+    expect(metadata["image.name"]).toBe("example.com/app:1");
+  });
+
+  it("prints just the digest with --quiet", () => {
+    const result = build(["--quiet", makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "1" })]);
+    expect(result.stdout).toMatch(/^sha256:[a-f0-9]{64}\n$/);
+    expect(result.stderr).toBe("");
+  });
+});
+
+describe("contexts", () => {
+  it("takes a Dockerfile from standard input, with and without a folder", () => {
+    const alone = build(["--output", out("alone"), "-"], { input: `FROM ${services.base} AS a\nRUN echo hi > /x\nFROM scratch\nCOPY --from=a /x /\n` });
+    expect(alone.status).toBe(0);
+    expect(readFileSync(join(out("alone"), "x"), "utf8")).toBe("hi\n");
+    const context = makeContext(services.work, { f: "from the folder" });
+    const result = build(["-f", "-", "--output", out("with"), context], { input: "FROM scratch\nCOPY f /\n" });
+    expect(result.status).toBe(0);
+    expect(readFileSync(join(out("with"), "f"), "utf8")).toBe("from the folder");
+  });
+
+  it("takes a tar from standard input", () => {
+    const folder = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "tarred" });
+    const tar = spawnSync("tar", ["-cz", "-C", folder, "."]).stdout;
+    const result = build(["--output", out("tarred"), "-"], { input: tar });
+    expect(result.status).toBe(0);
+    expect(readFileSync(join(out("tarred"), "f"), "utf8")).toBe("tarred");
+  });
+
+  it("takes named contexts: folders and images", () => {
+    const other = makeContext(services.work, { k: "other" });
+    const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY --from=other k /k\nCOPY --from=img /etc/passwd /p\n" });
+    const result = build(["--build-context", `other=${other}`, "--build-context", `img=docker-image://${services.base}`, "--output", out("named"), context]);
+    expect(result.stderr).not.toContain("ERROR");
+    expect(readFileSync(join(out("named"), "k"), "utf8")).toBe("other");
+    expect(readFileSync(join(out("named"), "p"), "utf8")).toContain("root:");
+  });
+
+  it("keeps names that are not ASCII, and empty files and folders", () => {
+    const read = filesOf("names", "FROM scratch\nCOPY . /all/\n", [], { "grüße ☃.txt": "ü", "a/leer": "" });
+    expect(read("all/grüße ☃.txt")).toBe("ü");
+    expect(read("all/a/leer")).toBe("");
+  });
+});
+
+describe("RUN", () => {
+  it("gives secrets as files and variables, and leaves none behind", () => {
+    const dockerfile = [
+      `FROM ${services.base} AS a`,
+      "RUN --mount=type=secret,id=tok wc -c < /run/secrets/tok > /len && test ! -e /nothing",
+      'RUN --mount=type=secret,id=key,env=KEY echo "${#KEY}" > /envlen',
+      "RUN ls /run > /run-list 2>/dev/null || true",
+      "FROM scratch",
+      "COPY --from=a /len /envlen /run-list /",
+    ].join("\n");
+    const context = makeContext(services.work, { Dockerfile: dockerfile, "token.txt": "s3cr3t-t0ken" });
+    const args = ["--secret", `id=tok,src=${join(context, "token.txt")}`, "--secret", "id=key,env=MY_KEY", "--output", out("secrets"), context];
+    const result = build(args, { env: { MY_KEY: "abc" } });
+    expect(result.stderr).not.toContain("ERROR");
+    const read = (name: string): string => readFileSync(join(out("secrets"), name), "utf8").trim();
+    expect([read("len"), read("envlen"), read("run-list")]).toEqual(["12", "3", ""]);
+    const found = spawnSync("grep", ["-rl", "s3cr3t-t0ken", state], { encoding: "utf8" }).stdout;
+    expect(found).toBe("");
+  });
+
+  it("runs as the user, in the folder and with the environment of the Dockerfile", () => {
+    const read = filesOf(
+      "user",
+      `FROM ${services.base} AS a\nENV X=1\nWORKDIR /w\nRUN chown app /w\nUSER app\nRUN echo "$(id -u):$(id -g) $(pwd) $X $HOME" > o\nFROM scratch\nCOPY --from=a /w/o /\n`,
+    );
+    expect(read("o").trim()).toBe("1000:1000 /w 1 /home/app");
+  });
+
+  it("has no network where none is asked for", () => {
+    const read = filesOf("net", `FROM ${services.base} AS a\nRUN --network=none ip link | grep -c ': ' > /n\nRUN hostname > /h\nFROM scratch\nCOPY --from=a /n /h /\n`);
+    expect(read("n").trim()).toBe("1");
+    expect(read("h").trim()).toBe("buildkitsandbox");
+  });
+
+  it("keeps cache mounts between builds and out of the image", () => {
+    const dockerfile = (n: number): string =>
+      `FROM ${services.base} AS a\nRUN --mount=type=cache,target=/c echo ${n} >> /c/log && cat /c/log > /log\nFROM scratch\nCOPY --from=a /log /\n`;
+    filesOf("cm1", dockerfile(1));
+    expect(filesOf("cm2", dockerfile(2))("log")).toBe("1\n2\n");
+    expect(existsSync(join(out("cm2"), "c"))).toBe(false);
+  });
+
+  it("cannot change the host's time, mounts or modules", () => {
+    const read = filesOf("caps", `FROM ${services.base} AS a\nRUN (mount -t tmpfs x /tmp && echo mounted || echo refused) > /m 2>&1; grep CapEff /proc/self/status > /caps\nFROM scratch\nCOPY --from=a /m /caps /\n`);
+    expect(read("m")).toContain("refused");
+    expect(read("caps").trim()).toBe("CapEff:\t00000000a80425fb");
+  });
+});
+
+describe("layers", () => {
+  it("keep owners, modes, times, links, devices and deletions", () => {
+    const dockerfile = [
+      `FROM ${services.base} AS a`,
+      "RUN mkdir -m 1777 /s && touch -d '2001-02-03 04:05:06' /s/old && ln /s/old /s/hard && ln -s old /s/soft && chown 7:8 /s/old && chmod 4755 /s/old",
+      "RUN mknod /s/null c 1 3 && rm -r /root && mkdir /root && touch /root/new && rm /etc/group",
+    ].join("\n");
+    const context = makeContext(services.work, { Dockerfile: dockerfile });
+    const name = `${services.registry}/layers:1`;
+    expect(build(["--push", "-t", name, context]).status).toBe(0);
+    // pulled again on an empty state directory: what the layers say, not what the build left
+    const check = makeContext(services.work, {
+      Dockerfile: `FROM ${name} AS a\nRUN stat -c '%n %a %u %g %h %Y %F' /s /s/old /s/hard /s/null > /o && readlink /s/soft >> /o && ls -A /root >> /o; ls /etc >> /o\nFROM scratch\nCOPY --from=a /o /\n`,
+    });
+    const fresh = mkdtempSync(join(services.work, "state-"));
+    const result = bluekiln(["build", "--state-dir", fresh, "--output", out("layers"), check]);
+    expect(result.stderr).not.toContain("ERROR");
+    const lines = readFileSync(join(out("layers"), "o"), "utf8").trim().split("\n");
+    expect(lines[0]).toMatch(/^\/s 1777 0 0 /);
+    expect(lines[1]).toBe("/s/old 4755 7 8 2 981173106 regular empty file");
+    expect(lines[2]).toBe("/s/hard 4755 7 8 2 981173106 regular empty file");
+    expect(lines[3]).toMatch(/^\/s\/null 644 0 0 1 \d+ character special file$/);
+    // hosts and resolv.conf are mounts of the running step
+    expect(lines.slice(4)).toEqual(["old", "new", "hosts", "passwd", "resolv.conf"]);
+    expect(statSync(out("layers")).isDirectory()).toBe(true);
+  });
+});
