@@ -20,13 +20,22 @@ export async function startDemoServices(work) {
     config,
     `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${join(work, "registry")}}}\nhttp: {addr: "127.0.0.1:${registryPort}"}\n`,
   );
-  const children = [spawn("docker-registry", ["serve", config], { stdio: "ignore" }), startAzurite(join(work, "azurite"), azurePort)];
+  const children = [
+    spawn("docker-registry", ["serve", config], { stdio: "ignore" }),
+    startAzurite(join(work, "azurite"), azurePort),
+  ];
   const stop = () => children.forEach((child) => child.kill("SIGKILL"));
   try {
     await Promise.all([waitFor(registryPort), waitFor(azurePort)]);
     const base = `127.0.0.1:${registryPort}/busybox:1`;
     pushBase(work, base);
-    return { registry: `127.0.0.1:${registryPort}`, azure: `http://127.0.0.1:${azurePort}/devstoreaccount1`, key: AZURE_KEY, base, stop };
+    return {
+      registry: `127.0.0.1:${registryPort}`,
+      azure: `http://127.0.0.1:${azurePort}/devstoreaccount1`,
+      key: AZURE_KEY,
+      base,
+      stop,
+    };
   } catch (error) {
     stop();
     throw error;
@@ -45,8 +54,12 @@ export function pushBase(work, name) {
   }
   writeFileSync(join(work, "base", "Dockerfile"), 'FROM scratch\nCOPY bin /bin\nCMD ["sh"]\n');
   const command = join(import.meta.dirname, "..", "bin", "bluekiln.js");
-  const result = spawnSync(process.execPath, [command, "build", "--push", "-t", name, "--state-dir", join(work, "base-state"), join(work, "base")], {
-    encoding: "utf8",
-  });
+  const result = spawnSync(
+    process.execPath,
+    [command, "build", "--push", "-t", name, "--state-dir", join(work, "base-state"), join(work, "base")],
+    {
+      encoding: "utf8",
+    },
+  );
   if (result.status !== 0) throw new Error(result.stderr);
 }

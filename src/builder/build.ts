@@ -4,7 +4,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "../cache/index.js";
 import { messageOf, type Digest } from "../lib/index.js";
-import { buildDockerfile, hostPlatform, SourceError, type FrontendHost, type FrontendOutcome, type FrontendResult } from "../frontend/index.js";
+import {
+  buildDockerfile,
+  hostPlatform,
+  SourceError,
+  type FrontendHost,
+  type FrontendOutcome,
+  type FrontendResult,
+} from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
 import { Progress } from "../progress/index.js";
@@ -135,7 +142,9 @@ export class Build {
   /** A step's error with its place in the Dockerfile. */
   #located(error: unknown, { results, source }: FrontendOutcome): unknown {
     const vertex = this.#failed.get(error);
-    const locations = results.flatMap(({ definition }) => (vertex && definition?.source?.locations.get(vertex)) ?? []);
+    const locations = results.flatMap(
+      ({ definition }) => (vertex && definition?.source?.locations.get(vertex)) ?? [],
+    );
     const ranges = locations[0]?.ranges ?? [];
     if (ranges.length === 0) return error;
     const located = new SourceError(messageOf(error), [ranges], error);

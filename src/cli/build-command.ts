@@ -84,14 +84,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
         return 130;
       }
       if (!quiet || !display.quiet) stderr.write("\n");
-      stderr.write(
-        failureText(
-          explained(error),
-          watcher.failed,
-          placesOf(error),
-          debug,
-        ),
-      );
+      stderr.write(failureText(explained(error), watcher.failed, placesOf(error), debug));
       return exitCodeOf(error);
     } finally {
       await closeQuietly(engine);

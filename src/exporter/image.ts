@@ -99,8 +99,7 @@ function patchConfig(
     comment: comment || undefined,
     empty_layer: empty_layer || undefined,
   }));
-  config["created"] =
-    (config["created"]) ?? last ?? (epoch === undefined ? undefined : timeText(epoch));
+  config["created"] = config["created"] ?? last ?? (epoch === undefined ? undefined : timeText(epoch));
   return goJson(sorted(config));
 }
 

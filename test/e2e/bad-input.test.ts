@@ -20,23 +20,67 @@ describe("flags", () => {
     ["an unknown flag", ["--cache"], "unknown flag: --cache"],
     ["a flag without its value", ["--tag"], "flag needs an argument: --tag"],
     ["an unknown progress mode", ["--progress", "fancy", "CONTEXT"], "invalid progress mode fancy"],
-    ["no context", [], 'requires 1 argument'],
+    ["no context", [], "requires 1 argument"],
     ["a tag that is no reference", ["-t", "UPPER/Case", "CONTEXT"], 'invalid tag "UPPER/Case"'],
     ["a push without a tag", ["--push", "CONTEXT"], "tag is needed when pushing to registry"],
     ["an unknown output", ["--output", "type=floppy", "CONTEXT"], 'unsupported output type "floppy"'],
-    ["a local output without a folder", ["--output", "type=local", "CONTEXT"], "dest is required for local output"],
-    ["an unknown cache type", ["--cache-to", "type=cloud,name=a", "CONTEXT"], 'unknown cache exporter: "cloud"'],
-    ["a cache type that comes later", ["--cache-from", "type=gha", "CONTEXT"], 'cache type "gha" is not supported yet'],
-    ["an unknown cache parameter", ["--cache-to", `type=azblob,nmae=a,${URL_}`, "CONTEXT"], 'unknown parameter "nmae"'],
-    ["a repeated cache parameter", ["--cache-to", `type=azblob,name=a,name=b,${URL_}`, "CONTEXT"], "name is given twice"],
-    ["a mode for an import", ["--cache-from", `type=azblob,name=a,mode=max,${URL_}`, "CONTEXT"], 'unknown parameter "mode"'],
-    ["an unknown mode", ["--cache-to", `type=azblob,name=a,mode=all,${URL_}`, "CONTEXT"], 'invalid mode "all"'],
+    [
+      "a local output without a folder",
+      ["--output", "type=local", "CONTEXT"],
+      "dest is required for local output",
+    ],
+    [
+      "an unknown cache type",
+      ["--cache-to", "type=cloud,name=a", "CONTEXT"],
+      'unknown cache exporter: "cloud"',
+    ],
+    [
+      "a cache type that comes later",
+      ["--cache-from", "type=gha", "CONTEXT"],
+      'cache type "gha" is not supported yet',
+    ],
+    [
+      "an unknown cache parameter",
+      ["--cache-to", `type=azblob,nmae=a,${URL_}`, "CONTEXT"],
+      'unknown parameter "nmae"',
+    ],
+    [
+      "a repeated cache parameter",
+      ["--cache-to", `type=azblob,name=a,name=b,${URL_}`, "CONTEXT"],
+      "name is given twice",
+    ],
+    [
+      "a mode for an import",
+      ["--cache-from", `type=azblob,name=a,mode=max,${URL_}`, "CONTEXT"],
+      'unknown parameter "mode"',
+    ],
+    [
+      "an unknown mode",
+      ["--cache-to", `type=azblob,name=a,mode=all,${URL_}`, "CONTEXT"],
+      'invalid mode "all"',
+    ],
     ["a missing name", ["--cache-to", `type=azblob,${URL_}`, "CONTEXT"], "name is required"],
     ["a missing account", ["--cache-to", "type=azblob,name=a", "CONTEXT"], "account_url is missing"],
-    ["an account URL without a scheme", ["--cache-to", "type=azblob,name=a,account_url=acc.blob.core.windows.net", "CONTEXT"], "has no scheme; use https://acc.blob.core.windows.net"],
-    ["a container name that Azure refuses", ["--cache-to", `type=azblob,name=a,container=No,${URL_}`, "CONTEXT"], 'container "No" is not a name Azure takes'],
-    ["a key that is not base64", ["--cache-to", `type=azblob,name=a,${URL_},secret_access_key=not*base64`, "CONTEXT"], "secret_access_key is not base64"],
-    ["text that is not CSV", ["--cache-to", `type=azblob,"name=a,secret_access_key=${SECRET}`, "CONTEXT"], "invalid value"],
+    [
+      "an account URL without a scheme",
+      ["--cache-to", "type=azblob,name=a,account_url=acc.blob.core.windows.net", "CONTEXT"],
+      "has no scheme; use https://acc.blob.core.windows.net",
+    ],
+    [
+      "a container name that Azure refuses",
+      ["--cache-to", `type=azblob,name=a,container=No,${URL_}`, "CONTEXT"],
+      'container "No" is not a name Azure takes',
+    ],
+    [
+      "a key that is not base64",
+      ["--cache-to", `type=azblob,name=a,${URL_},secret_access_key=not*base64`, "CONTEXT"],
+      "secret_access_key is not base64",
+    ],
+    [
+      "text that is not CSV",
+      ["--cache-to", `type=azblob,"name=a,secret_access_key=${SECRET}`, "CONTEXT"],
+      "invalid value",
+    ],
   ])("%s", (_name, args, message) => {
     const result = bluekiln(["build", ...args.map((arg) => (arg === "CONTEXT" ? context : arg))]);
     expect(result.stderr).toContain(message);
@@ -48,12 +92,21 @@ describe("flags", () => {
 });
 
 describe("what a build needs", () => {
-  const build = (...args: string[]) => bluekiln(["build", "--state-dir", mkdtempSync(join(services.work, "state-")), ...args]);
+  const build = (...args: string[]) =>
+    bluekiln(["build", "--state-dir", mkdtempSync(join(services.work, "state-")), ...args]);
 
   it.each([
     ["a context that is not there", () => build(join(services.work, "nowhere")), "not found"],
-    ["no Dockerfile", () => build(makeContext(services.work, { x: "" })), "failed to read dockerfile: open Dockerfile: no such file or directory"],
-    ["an empty Dockerfile", () => build(makeContext(services.work, { Dockerfile: "" })), "file with no instructions"],
+    [
+      "no Dockerfile",
+      () => build(makeContext(services.work, { x: "" })),
+      "failed to read dockerfile: open Dockerfile: no such file or directory",
+    ],
+    [
+      "an empty Dockerfile",
+      () => build(makeContext(services.work, { Dockerfile: "" })),
+      "file with no instructions",
+    ],
     [
       "a base image that is not there",
       () => build(makeContext(services.work, { Dockerfile: `FROM ${services.registry}/none:1\nRUN true\n` })),
@@ -66,10 +119,19 @@ describe("what a build needs", () => {
     ],
     [
       "no OCI runtime",
-      () => build("--runtime", "/no/such/runtime", makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN true\n` })),
+      () =>
+        build(
+          "--runtime",
+          "/no/such/runtime",
+          makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN true\n` }),
+        ),
       "no OCI runtime can run containers here",
     ],
-    ["a state directory that cannot be written", () => bluekiln(["build", "--state-dir", "/proc/bluekiln", context]), "state directory /proc/bluekiln cannot be written"],
+    [
+      "a state directory that cannot be written",
+      () => bluekiln(["build", "--state-dir", "/proc/bluekiln", context]),
+      "state directory /proc/bluekiln cannot be written",
+    ],
   ])("%s", (_name, run, message) => {
     const result = run();
     expect(result.stderr).toContain(message);
@@ -78,10 +140,14 @@ describe("what a build needs", () => {
   });
 
   it("shows the failing command, its output and its place in the Dockerfile", () => {
-    const folder = makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN echo before && exit 42\n` });
+    const folder = makeContext(services.work, {
+      Dockerfile: `FROM ${services.base}\nRUN echo before && exit 42\n`,
+    });
     const { status, stderr } = build(folder);
     expect(status).toBe(1);
-    expect(stderr).toContain('process "/bin/sh -c echo before && exit 42" did not complete successfully: exit code: 42');
+    expect(stderr).toContain(
+      'process "/bin/sh -c echo before && exit 42" did not complete successfully: exit code: 42',
+    );
     expect(stderr).toMatch(/ > \[2\/2\] RUN echo before && exit 42:\n[\d.]+ before\n------/);
     expect(stderr).toContain("   2 | >>> RUN echo before && exit 42");
   });

@@ -13,11 +13,17 @@ beforeAll(async () => {
 });
 afterAll(() => services.stop());
 
-const build = (args: string[], options: Parameters<typeof bluekiln>[1] = {}) => bluekiln(["build", "--state-dir", state, ...args], options);
+const build = (args: string[], options: Parameters<typeof bluekiln>[1] = {}) =>
+  bluekiln(["build", "--state-dir", state, ...args], options);
 const out = (name: string): string => join(services.work, name);
 
 /** Builds a Dockerfile and gives the files of its last stage. */
-function filesOf(name: string, dockerfile: string, args: string[] = [], files: Record<string, string> = {}): (path: string) => string {
+function filesOf(
+  name: string,
+  dockerfile: string,
+  args: string[] = [],
+  files: Record<string, string> = {},
+): (path: string) => string {
   const context = makeContext(services.work, { Dockerfile: dockerfile, ...files });
   const result = build([...args, "--output", out(name), context]);
   expect(result.stderr).not.toContain("ERROR");
@@ -33,11 +39,16 @@ describe("outputs", () => {
       ...["-t", "example.com/app:1", "--iidfile", out("iid"), "--metadata-file", out("meta.json"), context],
     ]);
     expect(result.stderr).not.toContain("ERROR");
-    const list = (file: string): string[] => spawnSync("tar", ["-tf", out(file)], { encoding: "utf8" }).stdout.trim().split("\n");
+    const list = (file: string): string[] =>
+      spawnSync("tar", ["-tf", out(file)], { encoding: "utf8" })
+        .stdout.trim()
+        .split("\n");
     expect(readFileSync(join(out("folder"), "dir/f"), "utf8")).toBe("1");
     expect(list("out.tar")).toEqual(["dir/", "dir/f"]);
     expect(list("oci.tar")).toContain("oci-layout");
-    const manifest = JSON.parse(spawnSync("tar", ["-xOf", out("docker.tar"), "manifest.json"], { encoding: "utf8" }).stdout) as { RepoTags: string[] }[];
+    const manifest = JSON.parse(
+      spawnSync("tar", ["-xOf", out("docker.tar"), "manifest.json"], { encoding: "utf8" }).stdout,
+    ) as { RepoTags: string[] }[];
     expect(manifest[0]!.RepoTags).toEqual(["example.com/app:1"]);
     const metadata = JSON.parse(readFileSync(out("meta.json"), "utf8")) as Record<string, string>;
     expect(metadata["containerimage.digest"]).toBe(readFileSync(out("iid"), "utf8"));
@@ -45,7 +56,10 @@ describe("outputs", () => {
   });
 
   it("prints just the digest with --quiet", () => {
-    const result = build(["--quiet", makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "1" })]);
+    const result = build([
+      "--quiet",
+      makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "1" }),
+    ]);
     expect(result.stdout).toMatch(/^sha256:[a-f0-9]{64}\n$/);
     expect(result.stderr).toBe("");
   });
@@ -53,11 +67,15 @@ describe("outputs", () => {
 
 describe("contexts", () => {
   it("takes a Dockerfile from standard input, with and without a folder", () => {
-    const alone = build(["--output", out("alone"), "-"], { input: `FROM ${services.base} AS a\nRUN echo hi > /x\nFROM scratch\nCOPY --from=a /x /\n` });
+    const alone = build(["--output", out("alone"), "-"], {
+      input: `FROM ${services.base} AS a\nRUN echo hi > /x\nFROM scratch\nCOPY --from=a /x /\n`,
+    });
     expect(alone.status).toBe(0);
     expect(readFileSync(join(out("alone"), "x"), "utf8")).toBe("hi\n");
     const context = makeContext(services.work, { f: "from the folder" });
-    const result = build(["-f", "-", "--output", out("with"), context], { input: "FROM scratch\nCOPY f /\n" });
+    const result = build(["-f", "-", "--output", out("with"), context], {
+      input: "FROM scratch\nCOPY f /\n",
+    });
     expect(result.status).toBe(0);
     expect(readFileSync(join(out("with"), "f"), "utf8")).toBe("from the folder");
   });
@@ -72,8 +90,18 @@ describe("contexts", () => {
 
   it("takes named contexts: folders and images", () => {
     const other = makeContext(services.work, { k: "other" });
-    const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY --from=other k /k\nCOPY --from=img /etc/passwd /p\n" });
-    const result = build(["--build-context", `other=${other}`, "--build-context", `img=docker-image://${services.base}`, "--output", out("named"), context]);
+    const context = makeContext(services.work, {
+      Dockerfile: "FROM scratch\nCOPY --from=other k /k\nCOPY --from=img /etc/passwd /p\n",
+    });
+    const result = build([
+      "--build-context",
+      `other=${other}`,
+      "--build-context",
+      `img=docker-image://${services.base}`,
+      "--output",
+      out("named"),
+      context,
+    ]);
     expect(result.stderr).not.toContain("ERROR");
     expect(readFileSync(join(out("named"), "k"), "utf8")).toBe("other");
     expect(readFileSync(join(out("named"), "p"), "utf8")).toContain("root:");
@@ -97,7 +125,15 @@ describe("RUN", () => {
       "COPY --from=a /len /envlen /run-list /",
     ].join("\n");
     const context = makeContext(services.work, { Dockerfile: dockerfile, "token.txt": "s3cr3t-t0ken" });
-    const args = ["--secret", `id=tok,src=${join(context, "token.txt")}`, "--secret", "id=key,env=MY_KEY", "--output", out("secrets"), context];
+    const args = [
+      "--secret",
+      `id=tok,src=${join(context, "token.txt")}`,
+      "--secret",
+      "id=key,env=MY_KEY",
+      "--output",
+      out("secrets"),
+      context,
+    ];
     const result = build(args, { env: { MY_KEY: "abc" } });
     expect(result.stderr).not.toContain("ERROR");
     const read = (name: string): string => readFileSync(join(out("secrets"), name), "utf8").trim();
@@ -115,7 +151,10 @@ describe("RUN", () => {
   });
 
   it("has no network where none is asked for", () => {
-    const read = filesOf("net", `FROM ${services.base} AS a\nRUN --network=none ip link | grep -c ': ' > /n\nRUN hostname > /h\nFROM scratch\nCOPY --from=a /n /h /\n`);
+    const read = filesOf(
+      "net",
+      `FROM ${services.base} AS a\nRUN --network=none ip link | grep -c ': ' > /n\nRUN hostname > /h\nFROM scratch\nCOPY --from=a /n /h /\n`,
+    );
     expect(read("n").trim()).toBe("1");
     expect(read("h").trim()).toBe("buildkitsandbox");
   });
@@ -129,7 +168,10 @@ describe("RUN", () => {
   });
 
   it("cannot change the host's time, mounts or modules", () => {
-    const read = filesOf("caps", `FROM ${services.base} AS a\nRUN (mount -t tmpfs x /tmp && echo mounted || echo refused) > /m 2>&1; grep CapEff /proc/self/status > /caps\nFROM scratch\nCOPY --from=a /m /caps /\n`);
+    const read = filesOf(
+      "caps",
+      `FROM ${services.base} AS a\nRUN (mount -t tmpfs x /tmp && echo mounted || echo refused) > /m 2>&1; grep CapEff /proc/self/status > /caps\nFROM scratch\nCOPY --from=a /m /caps /\n`,
+    );
     expect(read("m")).toContain("refused");
     expect(read("caps").trim()).toBe("CapEff:\t00000000a80425fb");
   });
@@ -152,7 +194,9 @@ describe("layers", () => {
     const fresh = mkdtempSync(join(services.work, "state-"));
     const result = bluekiln(["build", "--state-dir", fresh, "--output", out("layers"), check]);
     expect(result.stderr).not.toContain("ERROR");
-    const lines = readFileSync(join(out("layers"), "o"), "utf8").trim().split("\n");
+    const lines = readFileSync(join(out("layers"), "o"), "utf8")
+      .trim()
+      .split("\n");
     expect(lines[0]).toMatch(/^\/s 1777 0 0 /);
     expect(lines[1]).toBe("/s/old 4755 7 8 2 981173106 regular empty file");
     expect(lines[2]).toBe("/s/hard 4755 7 8 2 981173106 regular empty file");

@@ -37,7 +37,12 @@ function steps(stderr: string): { step: string; cached: boolean }[] {
 
 describe("a cache in Azure", () => {
   it("makes every step of the same build on an empty state directory CACHED, with the same layers", async () => {
-    const first = buildHello("1", stateDir(), ["--cache-to", cache("hello", ",mode=max"), "--cache-from", cache("hello")]);
+    const first = buildHello("1", stateDir(), [
+      "--cache-to",
+      cache("hello", ",mode=max"),
+      "--cache-from",
+      cache("hello"),
+    ]);
     expect(first.stderr).toContain("exporting cache to Azure Blob Storage");
     expect(first.status).toBe(0);
     const second = buildHello("2", stateDir(), ["--cache-from", cache("hello")]);
@@ -50,12 +55,21 @@ describe("a cache in Azure", () => {
   it("downloads no layer for a build that is pushed where the layers are", () => {
     const state = stateDir();
     expect(buildHello("3", state, ["--cache-from", cache("hello")]).status).toBe(0);
-    const blobs = readdirSync(join(state, "content/sha256")).map((name) => readFileSync(join(state, "content/sha256", name)));
+    const blobs = readdirSync(join(state, "content/sha256")).map((name) =>
+      readFileSync(join(state, "content/sha256", name)),
+    );
     expect(blobs.filter((data) => data[0] === 0x1f && data[1] === 0x8b)).toEqual([]);
   });
 
   it("is complete after an export from a build that was cached", () => {
-    expect(buildHello("4", stateDir(), ["--cache-from", cache("hello"), "--cache-to", cache("hello2", ",mode=max")]).status).toBe(0);
+    expect(
+      buildHello("4", stateDir(), [
+        "--cache-from",
+        cache("hello"),
+        "--cache-to",
+        cache("hello2", ",mode=max"),
+      ]).status,
+    ).toBe(0);
     const again = buildHello("5", stateDir(), ["--cache-from", cache("hello2")]);
     expect(steps(again.stderr).filter(({ cached }) => !cached)).toEqual([]);
   });
@@ -64,11 +78,31 @@ describe("a cache in Azure", () => {
     const dockerfile = `FROM ${services.base}\nCOPY a /a\nRUN cat /a > /b\nCOPY c /c\nRUN cat /c > /d\n`;
     const context = makeContext(services.work, { Dockerfile: dockerfile, a: "a", c: "c" });
     const build = (): string =>
-      bluekiln(["build", "--state-dir", stateDir(), "--cache-to", cache("change", ",mode=max"), "--cache-from", cache("change"), context]).stderr;
+      bluekiln([
+        "build",
+        "--state-dir",
+        stateDir(),
+        "--cache-to",
+        cache("change", ",mode=max"),
+        "--cache-from",
+        cache("change"),
+        context,
+      ]).stderr;
     build();
     const changed = makeContext(services.work, { Dockerfile: dockerfile, a: "a", c: "changed" });
-    const text = bluekiln(["build", "--state-dir", stateDir(), "--cache-from", cache("change"), changed]).stderr;
-    expect(steps(text).filter(({ cached }) => !cached).map(({ step }) => step)).toEqual(["[4/5] COPY c /c", "[5/5] RUN cat /c > /d"]);
+    const text = bluekiln([
+      "build",
+      "--state-dir",
+      stateDir(),
+      "--cache-from",
+      cache("change"),
+      changed,
+    ]).stderr;
+    expect(
+      steps(text)
+        .filter(({ cached }) => !cached)
+        .map(({ step }) => step),
+    ).toEqual(["[4/5] COPY c /c", "[5/5] RUN cat /c > /d"]);
   });
 
   it("is no error where it is missing, or where nobody listens", () => {
@@ -98,7 +132,12 @@ describe("a cache in Azure", () => {
       BUILDKIT_AZURE_STORAGE_PREFIX: "team/",
     };
     const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "1" });
-    const args = ["--cache-to", `type=azblob,name=env,secret_access_key=${KEY}`, "--cache-from", `type=azblob,name=env,secret_access_key=${KEY}`];
+    const args = [
+      "--cache-to",
+      `type=azblob,name=env,secret_access_key=${KEY}`,
+      "--cache-from",
+      `type=azblob,name=env,secret_access_key=${KEY}`,
+    ];
     expect(bluekiln(["build", "--state-dir", stateDir(), ...args, context], { env }).status).toBe(0);
     const again = bluekiln(["build", "--state-dir", stateDir(), ...args, context], { env });
     expect(steps(again.stderr)).toEqual([{ step: "[1/1] COPY f /", cached: true }]);
@@ -107,7 +146,15 @@ describe("a cache in Azure", () => {
   it("never shows or stores the key", () => {
     const state = stateDir();
     const metadata = join(services.work, "metadata.json");
-    const args = ["--debug", "--metadata-file", metadata, "--cache-to", cache("keys", ",mode=max"), "--cache-from", cache("keys")];
+    const args = [
+      "--debug",
+      "--metadata-file",
+      metadata,
+      "--cache-to",
+      cache("keys", ",mode=max"),
+      "--cache-from",
+      cache("keys"),
+    ];
     const good = buildHello("10", state, args);
     const wrong = KEY.replace("Eby8", "AAAA");
     const bad = buildHello("11", stateDir(), ["--debug", "--cache-to", cache("keys").replace(KEY, wrong)]);
@@ -116,7 +163,14 @@ describe("a cache in Azure", () => {
     const stored = readdirSync(state, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"));
-    const everything = [good.stdout, good.stderr, bad.stdout, bad.stderr, readFileSync(metadata, "utf8"), ...stored].join("\n");
+    const everything = [
+      good.stdout,
+      good.stderr,
+      bad.stdout,
+      bad.stderr,
+      readFileSync(metadata, "utf8"),
+      ...stored,
+    ].join("\n");
     expect(everything).not.toContain(KEY);
     expect(everything).not.toContain(wrong);
     rmSync(state, { recursive: true, force: true });

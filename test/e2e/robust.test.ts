@@ -13,8 +13,14 @@ beforeAll(async () => {
 afterAll(() => services.stop());
 
 const stateDir = (): string => mkdtempSync(join(services.work, "state-"));
-const mountsUnder = (folder: string): string[] => readFileSync("/proc/self/mounts", "utf8").split("\n").filter((line) => line.includes(folder));
-const processesWith = (text: string): number => spawnSync("pgrep", ["-f", text], { encoding: "utf8" }).stdout.split("\n").filter((line) => line !== "").length;
+const mountsUnder = (folder: string): string[] =>
+  readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .filter((line) => line.includes(folder));
+const processesWith = (text: string): number =>
+  spawnSync("pgrep", ["-f", text], { encoding: "utf8" })
+    .stdout.split("\n")
+    .filter((line) => line !== "").length;
 
 function slowContext(marker: string): string {
   const dockerfile = `FROM ${services.base}\nRUN echo one > /one\nRUN sleep ${marker}\nRUN echo two > /two\n`;
@@ -51,7 +57,14 @@ describe("kill -9", () => {
     child.kill("SIGKILL");
     await new Promise((resolve) => child.once("close", resolve));
     expect(mountsUnder(state)).toEqual([]);
-    const next = bluekiln(["build", "--state-dir", state, makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN echo one > /one\nRUN echo three\n` })]);
+    const next = bluekiln([
+      "build",
+      "--state-dir",
+      state,
+      makeContext(services.work, {
+        Dockerfile: `FROM ${services.base}\nRUN echo one > /one\nRUN echo three\n`,
+      }),
+    ]);
     expect(next.status).toBe(0);
     expect(next.stderr).toMatch(/#(\d+) \[2\/3\] RUN echo one > \/one\n#\1 CACHED/);
     await until(() => processesWith("sleep 3332") === 0);
@@ -65,13 +78,27 @@ describe("kill -9", () => {
       f: "content",
     });
     for (let i = 0; i < 12; i++) {
-      const child = start(["build", "--state-dir", state, "--output", `type=oci,dest=${join(services.work, "killed.tar")}`, context]);
+      const child = start([
+        "build",
+        "--state-dir",
+        state,
+        "--output",
+        `type=oci,dest=${join(services.work, "killed.tar")}`,
+        context,
+      ]);
       const closed = new Promise((resolve) => child.once("close", resolve));
       await sleep(100 + i * 60);
       child.kill("SIGKILL");
       await closed;
     }
-    const result = bluekiln(["build", "--state-dir", state, "--output", `type=local,dest=${join(services.work, "mended")}`, context]);
+    const result = bluekiln([
+      "build",
+      "--state-dir",
+      state,
+      "--output",
+      `type=local,dest=${join(services.work, "mended")}`,
+      context,
+    ]);
     expect(result.stderr).not.toContain("ERROR");
     expect(result.status).toBe(0);
     expect(readFileSync(join(services.work, "mended", "c"), "utf8")).toBe("content");
@@ -82,11 +109,17 @@ describe("kill -9", () => {
 describe("builds side by side", () => {
   it("share a state directory, in several processes", async () => {
     const state = stateDir();
-    const contexts = [1, 2, 3, 4].map((n) => makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN echo same > /same\nRUN echo ${n} > /own\n` }));
+    const contexts = [1, 2, 3, 4].map((n) =>
+      makeContext(services.work, {
+        Dockerfile: `FROM ${services.base}\nRUN echo same > /same\nRUN echo ${n} > /own\n`,
+      }),
+    );
     const children = contexts.map((context, i) =>
       start(["build", "--push", "-t", `${services.registry}/side:${i}`, "--state-dir", state, context]),
     );
-    const codes = await Promise.all(children.map((child) => new Promise((resolve) => child.once("close", resolve))));
+    const codes = await Promise.all(
+      children.map((child) => new Promise((resolve) => child.once("close", resolve))),
+    );
     expect(codes).toEqual([0, 0, 0, 0]);
     const again = bluekiln(["build", "--state-dir", state, contexts[2]!]);
     expect(again.stderr).toMatch(/#(\d+) \[3\/3\] RUN echo 3 > \/own\n#\1 CACHED/);

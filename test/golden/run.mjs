@@ -33,7 +33,9 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.log(`npm run golden -- [--corpus DIR] [--kind ${KINDS.join(",")}] [--case REGEX] [--json] [--check] [--update]`);
+  console.log(
+    `npm run golden -- [--corpus DIR] [--kind ${KINDS.join(",")}] [--case REGEX] [--json] [--check] [--update]`,
+  );
   process.exit(0);
 }
 
@@ -64,7 +66,9 @@ async function main() {
   const work = mkdtempSync(join(tmpdir(), "bluekiln-golden-"));
   mkdirSync(join(work, "services"));
   const services = await startServices(corpus, join(work, "services"));
-  const report = Object.fromEntries(kinds.map((kind) => [kind, { passed: 0, ids: [], failed: [], differences: {} }]));
+  const report = Object.fromEntries(
+    kinds.map((kind) => [kind, { passed: 0, ids: [], failed: [], differences: {} }]),
+  );
   const pattern = values.case ? new RegExp(values.case) : undefined;
   try {
     for (const testCase of readCases(corpus)) {
@@ -76,8 +80,7 @@ async function main() {
         if (difference === undefined) {
           report[kind].passed++;
           report[kind].ids.push(testCase.id);
-        }
-        else {
+        } else {
           report[kind].failed.push(testCase.id);
           report[kind].differences[testCase.id] = difference;
         }
@@ -105,7 +108,9 @@ async function main() {
   const listFile = join(here, "passing.json");
   const listed = JSON.parse(readFileSync(listFile, "utf8"));
   if (values.update) {
-    const all = Object.fromEntries(kinds.map((kind) => [kind, [...new Set([...(listed[kind] ?? []), ...report[kind].ids])].sort()]));
+    const all = Object.fromEntries(
+      kinds.map((kind) => [kind, [...new Set([...(listed[kind] ?? []), ...report[kind].ids])].sort()]),
+    );
     writeFileSync(listFile, `${JSON.stringify({ ...listed, ...all }, null, 2)}\n`);
   }
   if (!values.check) return 0;
@@ -114,7 +119,8 @@ async function main() {
   for (const kind of kinds) {
     for (const id of listed[kind] ?? []) {
       if (report[kind].ids.includes(id)) passed++;
-      else if (!pattern || pattern.test(id)) lost.push(`${kind} ${id}: ${report[kind].differences[id] ?? "did not run"}`);
+      else if (!pattern || pattern.test(id))
+        lost.push(`${kind} ${id}: ${report[kind].differences[id] ?? "did not run"}`);
     }
   }
   for (const text of lost) console.log(`no longer passes: ${text.slice(0, 1500)}`);

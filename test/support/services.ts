@@ -1,6 +1,16 @@
 // Real servers for tests, on free ports, each stopped by its own pid: a registry with a base image, Azurite.
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -37,9 +47,14 @@ export async function startServices(): Promise<Services> {
   const children: ChildProcess[] = [];
   const config = join(work, "registry.yml");
   const storage = `storage: {filesystem: {rootdirectory: ${join(work, "registry")}}, delete: {enabled: true}}`;
-  writeFileSync(config, `version: 0.1\nlog: {level: error}\n${storage}\nhttp: {addr: "127.0.0.1:${registryPort}"}\n`);
+  writeFileSync(
+    config,
+    `version: 0.1\nlog: {level: error}\n${storage}\nhttp: {addr: "127.0.0.1:${registryPort}"}\n`,
+  );
   children.push(spawn("docker-registry", ["serve", config], { stdio: "ignore" }));
-  children.push((startAzurite as (folder: string, port: number) => ChildProcess)(join(work, "azurite"), azurePort));
+  children.push(
+    (startAzurite as (folder: string, port: number) => ChildProcess)(join(work, "azurite"), azurePort),
+  );
   const wait = waitFor as (port: number) => Promise<void>;
   await Promise.all([wait(registryPort), wait(azurePort)]);
   const registry = `127.0.0.1:${registryPort}`;
@@ -68,8 +83,12 @@ async function pushBase(work: string, name: string): Promise<void> {
   copyFileSync(busybox, join(bin, "busybox"));
   chmodSync(join(bin, "busybox"), 0o755);
   const applets = spawnSync(busybox, ["--list"], { encoding: "utf8" }).stdout.split("\n");
-  for (const applet of applets) if (applet !== "" && applet !== "busybox") symlinkSync("busybox", join(bin, applet));
-  writeFileSync(join(folder, "root", "etc", "passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n");
+  for (const applet of applets)
+    if (applet !== "" && applet !== "busybox") symlinkSync("busybox", join(bin, applet));
+  writeFileSync(
+    join(folder, "root", "etc", "passwd"),
+    "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n",
+  );
   writeFileSync(join(folder, "root", "etc", "group"), "root:x:0:\napp:x:1000:\n");
   writeFileSync(join(folder, "Dockerfile"), 'FROM scratch\nCOPY root /\nCMD ["sh"]\n');
   const result = bluekiln(["build", "--push", "-t", name, "--state-dir", join(work, "base-state"), folder]);
@@ -82,7 +101,10 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-export function bluekiln(args: readonly string[], options: { input?: string | Buffer; env?: Record<string, string> } = {}): Outcome {
+export function bluekiln(
+  args: readonly string[],
+  options: { input?: string | Buffer; env?: Record<string, string> } = {},
+): Outcome {
   const result = spawnSync(process.execPath, [join(ROOT, "bin", "bluekiln.js"), ...args], {
     encoding: "utf8",
     env: { ...process.env, ...options.env },
@@ -94,7 +116,9 @@ export function bluekiln(args: readonly string[], options: { input?: string | Bu
 }
 
 export function start(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [join(ROOT, "bin", "bluekiln.js"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(process.execPath, [join(ROOT, "bin", "bluekiln.js"), ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
 }
 
 /** A context with these files; "Dockerfile" is one of them. */

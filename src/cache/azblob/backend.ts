@@ -58,12 +58,10 @@ export class AzblobBackend implements CacheBackend {
     const container = await this.#ensureContainer(signal);
     for (const name of this.#config.names) {
       try {
-        await container
-          .getBlockBlobClient(this.#manifestPath(name))
-          .upload(data, data.length, {
-            abortSignal: signal,
-            blobHTTPHeaders: { blobContentType: "application/octet-stream" },
-          });
+        await container.getBlockBlobClient(this.#manifestPath(name)).upload(data, data.length, {
+          abortSignal: signal,
+          blobHTTPHeaders: { blobContentType: "application/octet-stream" },
+        });
       } catch (error) {
         throw this.#explain(error, `write manifest ${name}`);
       }
@@ -199,7 +197,8 @@ export class AzblobBackend implements CacheBackend {
     const { accountKey, connectionString, sas } = this.#config;
     if (accountKey) return "the account key is wrong, does not belong to the account, or the clock is off";
     if (connectionString) return "the key in AZURE_STORAGE_CONNECTION_STRING is wrong";
-    if (sas) return "the SAS has expired or lacks the right (read and list to import; create and write as well to export)";
+    if (sas)
+      return "the SAS has expired or lacks the right (read and list to import; create and write as well to export)";
     return "the identity needs the role Storage Blob Data Contributor on the container (Reader is enough to import)";
   }
 

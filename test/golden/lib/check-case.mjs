@@ -331,10 +331,15 @@ function run(command, args) {
 
 /** The summary at the end; whether it has the block of the failed step is left to chance, as in the recordings. */
 function compareOutput(accepted, stderr, mask) {
-  const clean = (text) => mask(text).replace(/^\d+\.\d+ /gm, "<TIME> ").replace(/crun|runc run failed/g, "runc run failed");
+  const clean = (text) =>
+    mask(text)
+      .replace(/^\d+\.\d+ /gm, "<TIME> ")
+      .replace(/crun|runc run failed/g, "runc run failed");
   const withoutStep = (lines) => {
     const first = lines.indexOf("------");
-    return first < 0 ? lines : [...lines.slice(0, first), ...lines.slice(lines.indexOf("------", first + 1) + 1)];
+    return first < 0
+      ? lines
+      : [...lines.slice(0, first), ...lines.slice(lines.indexOf("------", first + 1) + 1)];
   };
   const all = clean(stderr).trimEnd().split("\n");
   const wanted = accepted.map((lines) => withoutStep(lines).join("\n").trimEnd());
