@@ -21,7 +21,7 @@ import { ImageSource, resolveError } from "../source/index.js";
 import type { Engine } from "./engine.js";
 import { exportCache } from "./export-cache.js";
 import { exportOutputs, type PlatformResult } from "./export-outputs.js";
-import type { BuildRequest, BuildResponse } from "./types.js";
+import type { BuildRequest, BuildResponse, Output } from "./types.js";
 
 export class Build {
   readonly #engine: Engine;
@@ -47,6 +47,8 @@ export class Build {
       agents: request.agents,
       environment: process.env,
     });
+    // layers are packed while later steps run
+    const packs = request.cacheTo.length > 0 || request.outputs.some(needsLayers);
     this.#context = {
       refs: engine.refs,
       blobs: engine.blobs,
@@ -58,6 +60,9 @@ export class Build {
       runtime: engine.runtime,
       log: (vertex, stream, data) =>
         this.#progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
+      made: (ref) => {
+        if (packs) engine.refs.pack(ref, request.signal).catch(() => undefined);
+      },
       containerId: () => `bluekiln-${process.pid}-${randomUUID().slice(0, 8)}-${++this.#containers}`,
     };
   }
@@ -245,4 +250,8 @@ export class Build {
       load: async (layers) => ({ ref: refs.fromRemote(layers, `imported from ${name}`) }),
     });
   }
+}
+
+function needsLayers(output: Output): boolean {
+  return "rewriteTimestamp" in output && !output.rewriteTimestamp;
 }

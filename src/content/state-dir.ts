@@ -1,6 +1,6 @@
 // The state folder. Every process that uses it has a folder of its own for work in progress, held by a lock that dies
 // with the process; what dead processes left is removed by the next one.
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BuildError, codeOf } from "../lib/index.js";
@@ -19,7 +19,10 @@ export class StateDir {
     this.own = join(run, `${process.pid}-${Date.now().toString(36)}`);
     try {
       makeFolders(this.own);
-      this.#lock = openSync(join(this.own, "lock"), "w");
+      // locked before others see it, so that nobody takes it for the lock of a dead process
+      this.#lock = openSync(join(this.own, "lock.new"), "w");
+      tryLock(this.#lock);
+      renameSync(join(this.own, "lock.new"), join(this.own, "lock"));
     } catch (error) {
       const hint = "choose another with --state-dir or BLUEKILN_STATE_DIR";
       throw new BuildError(
@@ -30,7 +33,6 @@ export class StateDir {
         },
       );
     }
-    tryLock(this.#lock);
   }
 
   /** Folders of processes that are gone. */
@@ -58,8 +60,13 @@ function makeFolders(path: string): void {
   }
 }
 
+/** A process that died before it had its lock. */
+function isOld(folder: string): boolean {
+  return Date.now() - (statSync(folder, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()) > 3600_000;
+}
+
 function isFree(lock: string): boolean {
-  if (!existsSync(lock)) return false;
+  if (!existsSync(lock)) return isOld(dirname(lock));
   const fd = openSync(lock, "r");
   try {
     return tryLock(fd);

@@ -35,13 +35,14 @@ export async function pushImage(
   const limiter = new Limiter(8);
   const unique = [...new Map(image.layers.map((layer) => [layer.digest, layer])).values()];
   await Promise.all([
-    limiter.run(() => registry.pushBlob(reference, image.configDescriptor, image.config, undefined, signal)),
+    limiter.run(() =>
+      registry.pushBlob(reference, image.configDescriptor, async () => image.config, undefined, signal),
+    ),
     ...unique.map((layer) =>
       limiter.run(async () => {
         const from = source.repositoryOf(layer, reference.domain);
         const mountFrom = from === reference.path ? undefined : from;
-        if (await registry.hasBlob(reference, layer.digest, signal)) return;
-        await registry.pushBlob(reference, layer, await source.file(layer), mountFrom, signal);
+        await registry.pushBlob(reference, layer, () => source.file(layer), mountFrom, signal);
       }),
     ),
   ]);

@@ -2,7 +2,7 @@
 import type { BlobStore } from "../content/index.js";
 import type { RefResult } from "../cache/index.js";
 import type { Session } from "../session/index.js";
-import type { RefStore } from "../snapshot/index.js";
+import type { Ref, RefStore } from "../snapshot/index.js";
 import type { ImageSource } from "../source/index.js";
 import type { Worker } from "../worker/index.js";
 import type { Digest } from "../lib/index.js";
@@ -21,6 +21,8 @@ export interface OpContext {
   readonly runtime: string | undefined;
   /** output of a step's command */
   readonly log: (vertex: Digest, stream: 1 | 2, data: Uint8Array) => void;
+  /** a step has made a layer that will be packed: time to begin */
+  readonly made: (ref: Ref) => void;
   /** unique for every container on this machine */
   readonly containerId: () => string;
 }

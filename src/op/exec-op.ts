@@ -93,7 +93,9 @@ export class ExecOp implements Op<RefResult> {
           `process ${JSON.stringify(meta.args.join(" "))} did not complete successfully: exit code: ${exitCode}`,
         );
       }
-      return [{ ref: await refs.commit(upper, base, `exec ${meta.args.join(" ")}`.slice(0, 200)) }];
+      const ref = await refs.commit(upper, base, `exec ${meta.args.join(" ")}`.slice(0, 200));
+      this.#context.made(ref);
+      return [{ ref }];
     } catch (error) {
       await refs.discard(upper);
       throw error;

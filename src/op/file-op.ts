@@ -63,7 +63,9 @@ export class FileOp implements Op<RefResult> {
         { target: { layers, upper, work }, actions: this.#actions, sources },
         signal,
       );
-      return [{ ref: await refs.commit(upper, base, describe(first)) }];
+      const ref = await refs.commit(upper, base, describe(first));
+      this.#context.made(ref);
+      return [{ ref }];
     } catch (error) {
       await refs.discard(upper);
       throw error;

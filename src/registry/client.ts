@@ -116,11 +116,11 @@ export class RegistryClient {
     return response.status === 200;
   }
 
-  /** Uploads a blob unless it is there; with `mountFrom`, takes it over from another repository of the registry. */
+  /** Uploads a blob (a file or bytes, asked for only if needed) unless it is there; with `mountFrom`, takes it over from another repository of the registry. */
   async pushBlob(
     reference: Reference,
     descriptor: Descriptor,
-    file: string | Uint8Array,
+    content: () => Promise<string | Uint8Array>,
     mountFrom: string | undefined,
     signal: AbortSignal,
   ): Promise<"existing" | "mounted" | "pushed"> {
@@ -138,6 +138,7 @@ export class RegistryClient {
     const location = start.headers.location;
     if (start.status !== 202 || location === undefined)
       throw statusError(start, startBody, `failed to push ${formatReference(reference)}`);
+    const file = await content();
     const url = new URL(location, this.#base(reference));
     url.searchParams.set("digest", descriptor.digest);
     const response = await this.#send(reference, "push", {

@@ -93,7 +93,10 @@ export class Solver<R> {
       else if (missing) stack.push(missing);
       else {
         const inputs = vertex.inputs.map((input) => this.#edges.get(`${input.vertex}@${input.index}`)!);
-        this.#edges.set(name, new EdgeState(this, vertex, top.index, inputs));
+        const state = new EdgeState(this, vertex, top.index, inputs);
+        this.#edges.set(name, state);
+        // from the bottom up, so that no call is as deep as the graph; who asks later gets the error
+        state.keys().catch(() => undefined);
         stack.pop();
       }
     }

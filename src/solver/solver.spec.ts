@@ -1,0 +1,167 @@
+import { describe, expect, it } from "vitest";
+import { digestOf, type Digest } from "../lib/index.js";
+import { Solver } from "./solver.js";
+import type { CacheMap, Lookup, RecordId, StoredRecord, Vertex, WritableCacheStore } from "./types.js";
+
+/** A store in memory; the same rules as the database's. */
+class MemoryStore implements WritableCacheStore<string> {
+  readonly name = "local";
+  readonly #records = new Map<RecordId, { record: StoredRecord; results: string[] }>();
+
+  roots(digest: Digest): readonly RecordId[] {
+    return [digest];
+  }
+
+  children(
+    parent: RecordId,
+    input: number,
+    digest: Digest,
+    selector: Digest | undefined,
+  ): readonly RecordId[] {
+    return [...this.#records]
+      .filter(
+        ([, { record }]) =>
+          record.digest === digest &&
+          record.inputs[input]?.some((link) => link.parent === parent && link.selector === selector),
+      )
+      .map(([id]) => id);
+  }
+
+  record(id: RecordId): StoredRecord | undefined {
+    return this.#records.get(id)?.record;
+  }
+
+  results(id: RecordId) {
+    return (this.#records.get(id)?.results ?? []).map((value) => ({ createdAt: 0, load: async () => value }));
+  }
+
+  save(record: StoredRecord, result: string | undefined): RecordId {
+    if (record.inputs.length === 0) return record.digest;
+    const id = String(this.#records.size + 1);
+    this.#records.set(id, { record, results: result === undefined ? [] : [result] });
+    return id;
+  }
+}
+
+interface Step {
+  readonly name: string;
+  readonly inputs?: readonly string[];
+  readonly key?: string;
+  /** the step reads only this of its first input */
+  readonly content?: (input: string) => string;
+  readonly run: (inputs: readonly string[]) => string;
+}
+
+function solve(steps: readonly Step[], target: string, store: MemoryStore) {
+  const ran: string[] = [];
+  const lookups = new Map<Digest, Lookup | undefined>();
+  const idOf = (name: string): Digest => digestOf(`vertex ${name}`);
+  const vertices = new Map<Digest, Vertex<string>>(
+    steps.map((step) => {
+      const inputs = step.inputs ?? [];
+      const map: CacheMap<string> = {
+        digest: step.key ?? digestOf(step.name),
+        inputs: inputs.map(() =>
+          step.content ? { contentDigest: async (result) => digestOf(step.content!(result)) } : {},
+        ),
+      };
+      const vertex: Vertex<string> = {
+        digest: idOf(step.name),
+        name: step.name,
+        inputs: inputs.map((name) => ({ vertex: idOf(name), index: 0 })),
+        ignoreCache: false,
+        isSource: inputs.length === 0,
+        op: {
+          cacheMaps: async () => [map],
+          run: async (values) => {
+            ran.push(step.name);
+            return [step.run(values)];
+          },
+        },
+      };
+      return [vertex.digest, vertex];
+    }),
+  );
+  const solver = new Solver<string>({
+    vertices,
+    local: store,
+    imports: Promise.resolve([]),
+    signal: new AbortController().signal,
+    warn: () => undefined,
+    events: { started: () => undefined, completed: (vertex, lookup) => lookups.set(vertex, lookup) },
+  });
+  return solver.solve({ vertex: idOf(target), index: 0 }).then((value) => ({ value, ran, lookups }));
+}
+
+const base: Step = { name: "base", run: () => "base" };
+
+describe("Solver", () => {
+  it("runs nothing twice for an unchanged graph, and not even the inputs of a hit", async () => {
+    const store = new MemoryStore();
+    const steps: Step[] = [
+      base,
+      { name: "a", inputs: ["base"], run: ([x]) => `${x}+a` },
+      { name: "b", inputs: ["a"], run: ([x]) => `${x}+b` },
+    ];
+    expect((await solve(steps, "b", store)).value).toBe("base+a+b");
+    const again = await solve(steps, "b", store);
+    expect(again.value).toBe("base+a+b");
+    expect(again.ran).toEqual([]);
+    expect([...again.lookups.values()].every((lookup) => lookup?.kind === "hit")).toBe(true);
+  });
+
+  it("hits by content where an input changed in what the step does not read", async () => {
+    const store = new MemoryStore();
+    const copy: Step = {
+      name: "copy",
+      inputs: ["files"],
+      content: (x) => x.split("|")[0]!,
+      run: ([x]) => `copied ${x!.split("|")[0]}`,
+    };
+    const files = (text: string): Step => ({ name: "files", key: "random:1", run: () => text });
+    await solve([files("used|unused"), copy], "copy", store);
+    expect((await solve([files("used|other"), copy], "copy", store)).ran).toEqual(["files"]);
+    const changed = await solve([files("changed|unused"), copy], "copy", store);
+    expect(changed.ran).toEqual(["files", "copy"]);
+    expect(changed.value).toBe("copied changed");
+  });
+
+  it("runs equal steps of one build once", async () => {
+    const same = { key: digestOf("same"), inputs: ["base"], run: () => "same" };
+    const steps: Step[] = [
+      base,
+      { name: "x", ...same },
+      { name: "y", ...same },
+      { name: "z", inputs: ["x", "y"], run: (v) => v.join() },
+    ];
+    const { value, ran } = await solve(steps, "z", new MemoryStore());
+    expect(value).toBe("same,same");
+    expect(ran).toHaveLength(3);
+  });
+
+  it("fails with the step's own error, once", async () => {
+    const steps: Step[] = [
+      base,
+      {
+        name: "bad",
+        inputs: ["base"],
+        run: () => {
+          throw new Error("exit code: 42");
+        },
+      },
+    ];
+    await expect(solve(steps, "bad", new MemoryStore())).rejects.toThrow("exit code: 42");
+  });
+
+  it("solves a chain of thousands of steps", async () => {
+    const steps: Step[] = [
+      base,
+      ...Array.from({ length: 2000 }, (_, i): Step => ({
+        name: `s${i}`,
+        inputs: [i === 0 ? "base" : `s${i - 1}`],
+        run: () => String(i),
+      })),
+    ];
+    expect((await solve(steps, "s1999", new MemoryStore())).value).toBe("1999");
+  });
+});
