@@ -9,7 +9,7 @@ export class Database {
   readonly #root: RootDatabase;
 
   constructor(folder: string) {
-    this.#root = open({ path: join(folder, "metadata.lmdb"), maxDbs: 16, noMemInit: true });
+    this.#root = open({ path: join(folder, "metadata.lmdb"), maxDbs: 16, noMemInit: true, noMetaSync: true });
   }
 
   table<V>(name: string, options: { dupSort?: boolean } = {}): Table<V> {

@@ -1,7 +1,7 @@
 // The OCI runtime: which one works here, and running a container with it. Called in a thread whose mount namespace has
 // the container's root and mounts.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BuildError } from "../lib/index.js";
 import { unmount } from "../linux/index.js";
@@ -12,6 +12,8 @@ export interface Runtime {
   readonly command: string;
   readonly globalArgs: readonly string[];
   readonly cgroups: boolean;
+  /** the compiled seccomp filter, base64: crun takes it and saves itself half of a container's start */
+  readonly seccompFilter?: string;
 }
 
 export interface RunOptions {
@@ -40,9 +42,9 @@ export function findRuntime(folder: string, preferred: string | undefined): Runt
   const candidates =
     preferred === undefined ? CANDIDATES : CANDIDATES.map((c) => ({ ...c, command: preferred }));
   for (const runtime of candidates) {
-    const problem = probe(runtime, folder);
-    if (problem === undefined) return runtime;
-    failures.push(`${runtime.command}: ${problem}`);
+    const result = probe(runtime, folder);
+    if (typeof result === "object") return { ...runtime, ...result };
+    failures.push(`${runtime.command}: ${result}`);
   }
   throw new BuildError(
     "OCI_RUNTIME_MISSING",
@@ -61,34 +63,41 @@ function hideUnifiedCgroup(): void {
   }
 }
 
-function probe(runtime: Runtime, folder: string): string | undefined {
+/** Creates a container, without starting it. @returns what it showed, or the runtime's complaint */
+function probe(runtime: Runtime, folder: string): { seccompFilter?: string } | string {
   const bundle = join(folder, `probe-${runtime.command.replaceAll("/", "_")}`);
   mkdirSync(join(bundle, "rootfs"), { recursive: true });
+  writeFileSync(join(bundle, "rootfs", "probe"), "#!/probe\n", { mode: 0o755 });
   const spec: ContainerSpec = {
     root: join(bundle, "rootfs"),
     readonlyRoot: false,
-    process: { args: ["/bluekiln-probe"], env: [], cwd: "/", uid: 0, gid: 0, additionalGids: [] },
+    process: { args: ["/probe"], env: [], cwd: "/", uid: 0, gid: 0, additionalGids: [] },
     mounts: [],
     hostname: "probe",
     network: "host",
     privileged: false,
     ulimits: [],
   };
+  const id = `bluekiln-probe-${process.pid}`;
+  const base = [...runtime.globalArgs, "--root", join(bundle, "state")];
   try {
-    const id = `bluekiln-probe-${process.pid}`;
     writeFileSync(
       join(bundle, "config.json"),
-      JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)),
+      JSON.stringify(runtimeConfig(spec, runtime, `/bluekiln/${id}`)),
     );
-    const args = [...runtime.globalArgs, "--root", join(bundle, "state"), "run", "--bundle", bundle, id];
-    const result = spawnSync(runtime.command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    const errors = openSync(join(bundle, "errors"), "w+");
+    // files, not pipes: the container that waits would keep a pipe open
+    const result = spawnSync(runtime.command, [...base, "create", "--bundle", bundle, id], {
+      stdio: ["ignore", errors, errors],
+    });
+    closeSync(errors);
     if (result.error) return "not found";
-    // A working runtime gets as far as not finding the program.
-    const text = result.stderr.trim();
-    return /bluekiln-probe/.test(text) && /no such file|not found/i.test(text)
-      ? undefined
-      : text.split("\n").pop();
+    if (result.status !== 0)
+      return readFileSync(join(bundle, "errors"), "utf8").trim().split("\n").pop() ?? "failed";
+    const filter = join(bundle, "state", id, "seccomp.bpf");
+    return existsSync(filter) ? { seccompFilter: readFileSync(filter).toString("base64") } : {};
   } finally {
+    spawnSync(runtime.command, [...base, "delete", "--force", id], { stdio: "ignore" });
     rmSync(bundle, { recursive: true, force: true });
   }
 }
@@ -102,10 +111,7 @@ export async function runContainer(
   const { id, folder, signal, onOutput } = options;
   signal.throwIfAborted();
   mkdirSync(folder, { recursive: true });
-  writeFileSync(
-    join(folder, "config.json"),
-    JSON.stringify(runtimeConfig(spec, runtime.cgroups, `/bluekiln/${id}`)),
-  );
+  writeFileSync(join(folder, "config.json"), JSON.stringify(runtimeConfig(spec, runtime, `/bluekiln/${id}`)));
   const base = [...runtime.globalArgs, "--root", join(folder, "state")];
   const child = spawn(runtime.command, [...base, "run", "--bundle", folder, id], {
     stdio: ["ignore", "pipe", "pipe"],

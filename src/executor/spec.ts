@@ -73,8 +73,11 @@ const ARCHITECTURES: Readonly<Record<string, readonly string[]>> = {
   arm64: ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
 };
 
-/** @param cgroups the runtime can make cgroups here */
-export function runtimeConfig(spec: ContainerSpec, cgroups: boolean, cgroupsPath: string): object {
+export function runtimeConfig(
+  spec: ContainerSpec,
+  { cgroups, seccompFilter }: { readonly cgroups: boolean; readonly seccompFilter?: string },
+  cgroupsPath: string,
+): object {
   const capabilities = spec.privileged ? ALL_CAPABILITIES.filter(heldByUs) : CAPABILITIES;
   const namespaces = [
     "pid",
@@ -102,6 +105,8 @@ export function runtimeConfig(spec: ContainerSpec, cgroups: boolean, cgroupsPath
     },
     root: { path: spec.root, readonly: spec.readonlyRoot },
     hostname: spec.hostname,
+    ...(seccompFilter !== undefined &&
+      !spec.privileged && { annotations: { "run.oci.seccomp_bpf_data": seccompFilter } }),
     mounts: [...systemMounts(spec, cgroups), ...userMounts(spec)],
     linux: {
       namespaces: namespaces.map((type) => ({ type })),

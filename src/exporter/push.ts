@@ -32,7 +32,7 @@ export async function pushImage(
   source: BlobSource,
   signal: AbortSignal,
 ): Promise<void> {
-  const limiter = new Limiter(8);
+  const limiter = new Limiter(16);
   const unique = [...new Map(image.layers.map((layer) => [layer.digest, layer])).values()];
   await Promise.all([
     limiter.run(() =>

@@ -55,6 +55,8 @@ export class ExecOp implements Op<RefResult> {
     if (security === "INSECURE" && !entitlements.has("security.insecure")) {
       throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
     }
+    // the thread starts while layers are unpacked; a failure shows when the step runs
+    worker.perform("probe", { runtime }, signal).catch(() => undefined);
     const root = mounts.find((mount) => mount.dest === "/")!;
     const base = root.input < 0 ? undefined : inputs[root.input]!.ref;
     const layers = await refs.folders(base, signal);

@@ -1,6 +1,6 @@
 // Overlay mounts of one thread. Layers are named relative to the state folder, which is the thread's working directory:
 // the options of an overlay mount must fit into one page.
-import { chmodSync, chownSync, mkdirSync, rmdirSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync } from "node:fs";
 import { lstat } from "../layer/index.js";
 import {
   bytePath,
@@ -21,6 +21,8 @@ export class Mounts implements Disposable {
   readonly #own: BytePath;
   readonly #prefix: string;
   readonly #active: BytePath[] = [];
+  /** mount points of this thread that nothing is mounted on */
+  static readonly #idle: BytePath[] = [];
   static #counter = 0;
 
   /** @param own folder of this process, below the state folder */
@@ -58,8 +60,11 @@ export class Mounts implements Disposable {
     return target;
   }
 
-  /** A folder that shows `tree` and takes changes. */
-  writable({ layers, upper, work }: WritableTree): BytePath {
+  /**
+   * A folder that shows `tree` and takes changes.
+   * @param volatile the changes are worth nothing if the machine fails meanwhile: nothing is synced
+   */
+  writable({ layers, upper, work }: WritableTree, volatile = true): BytePath {
     if (layers.length === 0) return this.absolute(upper);
     const below = lstat(this.absolute(layers[layers.length - 1]!));
     const own = fsPath(this.absolute(upper));
@@ -74,6 +79,7 @@ export class Mounts implements Disposable {
       "index=off",
       "redirect_dir=off",
       "metacopy=off",
+      ...(volatile ? ["volatile"] : []),
     ];
     mount("overlay", target, "overlay", 0, options.join(","));
     this.#active.push(target);
@@ -103,17 +109,14 @@ export class Mounts implements Disposable {
 
   [Symbol.dispose](): void {
     for (const target of this.#active.reverse()) unmount(target);
-    for (const target of this.#active) {
-      try {
-        rmdirSync(fsPath(target));
-      } catch {
-        // the folder goes with the process's own folder
-      }
-    }
+    // Used again instead of removed: removing what was just a mount point takes milliseconds.
+    Mounts.#idle.push(...this.#active);
     this.#active.length = 0;
   }
 
   #folder(): BytePath {
+    const idle = Mounts.#idle.pop();
+    if (idle !== undefined) return idle;
     const folder = `${this.#own}/m-${this.#prefix}-${++Mounts.#counter}`;
     mkdirSync(fsPath(folder));
     return folder;

@@ -38,11 +38,17 @@ export interface RunContext {
   readonly onOutput: (stream: 1 | 2, chunk: Buffer) => void;
 }
 
+/** Looked for once in a thread. */
+export function chooseRuntime(preferred: string | undefined, folder: string): Runtime {
+  const key = preferred ?? "";
+  const runtime = runtimes.get(key) ?? findRuntime(folder, preferred);
+  runtimes.set(key, runtime);
+  return runtime;
+}
+
 export async function runTask(task: RunTask, context: RunContext): Promise<{ exitCode: number }> {
   const { mounts, own, signal, onOutput } = context;
-  const key = task.runtime ?? "";
-  const runtime = runtimes.get(key) ?? findRuntime(own, task.runtime);
-  runtimes.set(key, runtime);
+  const runtime = chooseRuntime(task.runtime, own);
 
   const root = mounts.writable(task.target);
   const read = (path: string): string => {
@@ -162,11 +168,8 @@ async function prepareMount(
         };
       }
       mkdirSync(`${source.folder}/work`, { recursive: true });
-      const tree = mounts.writable({
-        layers: source.layers,
-        upper: relative(source.folder, "fs"),
-        work: relative(source.folder, "work"),
-      });
+      const folders = { upper: relative(source.folder, "fs"), work: relative(source.folder, "work") };
+      const tree = mounts.writable({ layers: source.layers, ...folders }, false);
       return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
     }
   }

@@ -8,7 +8,7 @@ import { runFileTask } from "./file-task.js";
 import { runLocalTask } from "./local-task.js";
 import { Mounts } from "./mounts.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
-import { runTask } from "./run-task.js";
+import { chooseRuntime, runTask } from "./run-task.js";
 import type { TaskMap, TaskName } from "./types.js";
 
 interface ThreadData {
@@ -74,6 +74,9 @@ async function perform<K extends TaskName>(
     file: (p) => runFileTask(p, mounts),
     local: async (p) => runLocalTask(p, mounts.absolute(p.target)),
     export: async (p) => runExportTask(p, mounts),
+    probe: async (p) => {
+      chooseRuntime(p.runtime, own);
+    },
     run: (p) =>
       runTask(p, {
         mounts,

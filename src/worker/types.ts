@@ -120,6 +120,8 @@ export interface TaskMap {
   checksum: { params: ChecksumTask; result: Digest[] };
   file: { params: FileTask; result: undefined };
   local: { params: LocalTask; result: { bytes: number; files: number } };
+  /** makes ready for containers */
+  probe: { params: { readonly runtime: string | undefined }; result: undefined };
   run: { params: RunTask; result: { exitCode: number } };
   export: { params: ExportTask; result: undefined };
 }

@@ -36,13 +36,6 @@ export class Worker {
     this.#options = options;
   }
 
-  /** Starts the threads ahead of their first task. */
-  warmUp(): void {
-    this.#containers ??= this.#start("c");
-    while (this.#files.length < this.#options.fileThreads)
-      this.#files.push(this.#start(`f${this.#files.length}`));
-  }
-
   async perform<K extends TaskName>(
     task: K,
     params: TaskMap[K]["params"],
@@ -50,7 +43,8 @@ export class Worker {
     onOutput?: OutputListener,
   ): Promise<TaskMap[K]["result"]> {
     signal.throwIfAborted();
-    const slot = task === "run" ? (this.#containers ??= this.#start("c")) : this.#fileSlot();
+    const slot =
+      task === "run" || task === "probe" ? (this.#containers ??= this.#start("c")) : this.#fileSlot();
     const id = ++this.#nextId;
     const abort = (): void => slot.thread.postMessage({ kind: "abort", id } satisfies ThreadMessage);
     signal.addEventListener("abort", abort, { once: true });
