@@ -5,6 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { Engine, type BuildRequest, type BuildResponse, type Output } from "../builder/index.js";
 import { parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
+import { inUserNamespace, runInUserNamespace } from "../linux/index.js";
 import type { ProgressEvent, ProgressVertex } from "../progress/index.js";
 import { parseReference } from "../registry/index.js";
 import { openContext, type BuildContext } from "./context.js";
@@ -48,6 +49,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
         "FLAG_INVALID",
         "--builder: remote builders are not supported yet; leave it out to build here",
       );
+    if (process.getuid?.() !== 0) return await runInUserNamespace();
     const quiet = flags.bool("quiet");
     const display = makeDisplay(quiet ? "quiet" : flags.string("progress"), stderr);
     const watcher = new StepWatcher();
@@ -116,7 +118,7 @@ async function closeQuietly(engine: Engine | undefined): Promise<void> {
 function stateDir(flags: ParsedFlags, env: NodeJS.ProcessEnv): string {
   const chosen = flags.string("state-dir") || env["BLUEKILN_STATE_DIR"];
   if (chosen) return resolve(chosen);
-  if (process.getuid?.() === 0) return "/var/lib/bluekiln";
+  if (process.getuid?.() === 0 && !inUserNamespace()) return "/var/lib/bluekiln";
   return join(env["XDG_DATA_HOME"] ?? join(homedir(), ".local", "share"), "bluekiln");
 }
 

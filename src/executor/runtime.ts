@@ -4,7 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BuildError } from "../lib/index.js";
-import { unmount } from "../linux/index.js";
+import { inUserNamespace, mount, unmount } from "../linux/index.js";
 import { runtimeConfig } from "./spec.js";
 import type { ContainerSpec } from "./types.js";
 
@@ -57,7 +57,8 @@ function hideUnifiedCgroup(): void {
   const unified = "/sys/fs/cgroup/unified";
   if (!existsSync(join(unified, "cgroup.procs"))) return;
   try {
-    unmount(unified);
+    if (inUserNamespace()) mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, "mode=0755");
+    else unmount(unified);
   } catch {
     // the probe tells whether it matters
   }

@@ -1,6 +1,7 @@
 // The config.json of a build step, with BuildKit's defaults: capabilities, namespaces, masked paths, seccomp.
 import { readFileSync } from "node:fs";
 import { ALLOWED, ALLOWED_ON } from "./seccomp-calls.js";
+import { hasGroup, inUserNamespace, maySetGroups } from "../linux/index.js";
 import type { ContainerSpec } from "./types.js";
 
 const CAPABILITIES = [
@@ -90,7 +91,11 @@ export function runtimeConfig(
   return {
     ociVersion: "1.0.2",
     process: {
-      user: { uid: spec.process.uid, gid: spec.process.gid, additionalGids: spec.process.additionalGids },
+      user: {
+        uid: spec.process.uid,
+        gid: spec.process.gid,
+        ...(maySetGroups() && { additionalGids: spec.process.additionalGids }),
+      },
       args: spec.process.args,
       env: spec.process.env,
       cwd: spec.process.cwd,
@@ -182,7 +187,14 @@ function systemMounts(spec: ContainerSpec, cgroups: boolean): object[] {
       destination: "/dev/pts",
       type: "devpts",
       source: "devpts",
-      options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+      options: [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        ...(hasGroup(5) ? ["gid=5"] : []),
+      ],
     },
     {
       destination: "/dev/shm",
@@ -191,7 +203,20 @@ function systemMounts(spec: ContainerSpec, cgroups: boolean): object[] {
       options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
     },
     { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"] },
-    { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", writable] },
+    // a user namespace cannot mount sysfs for a network that is not its own
+    inUserNamespace() && spec.network === "host"
+      ? {
+          destination: "/sys",
+          type: "bind",
+          source: "/sys",
+          options: ["rbind", "nosuid", "noexec", "nodev", "ro"],
+        }
+      : {
+          destination: "/sys",
+          type: "sysfs",
+          source: "sysfs",
+          options: ["nosuid", "noexec", "nodev", writable],
+        },
     ...(cgroups
       ? [
           {

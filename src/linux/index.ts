@@ -1,2 +1,3 @@
 export * from "./types.js";
 export * from "./libc.js";
+export * from "./user-namespace.js";

@@ -13,6 +13,7 @@ import {
   textOf,
   unmount,
   type BytePath,
+  inUserNamespace,
 } from "../linux/index.js";
 import type { Tree, WritableTree } from "./types.js";
 
@@ -77,9 +78,9 @@ export class Mounts implements Disposable {
       `upperdir=${bytePath(upper)}`,
       `workdir=${bytePath(work)}`,
       "index=off",
-      "redirect_dir=off",
-      "metacopy=off",
       ...(volatile ? ["volatile"] : []),
+      // both would leave layers that only this overlay understands; userxattr rules them out by itself
+      ...(inUserNamespace() ? ["userxattr"] : ["redirect_dir=off", "metacopy=off"]),
     ];
     mount("overlay", target, "overlay", 0, options.join(","));
     this.#active.push(target);

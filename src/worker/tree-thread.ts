@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import { applyLayer, TreeChecksum, writeLayer } from "../layer/index.js";
-import { bytePath } from "../linux/index.js";
+import { bytePath, inUserNamespace } from "../linux/index.js";
 import { runExportTask } from "./export-task.js";
 import { runFileTask } from "./file-task.js";
 import { runLocalTask } from "./local-task.js";
@@ -58,7 +58,7 @@ async function perform<K extends TaskName>(
         ...p,
         target: mounts.absolute(p.target),
         parents: [...p.layers].reverse().map((layer) => mounts.absolute(layer)),
-        userXattr: false,
+        userXattr: inUserNamespace(),
       }),
     diff: (p) =>
       writeLayer(p.file, {
