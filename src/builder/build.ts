@@ -247,7 +247,11 @@ export class Build {
       name,
       manifest: decodeManifest(data),
       provider: backend.blobs,
-      load: async (layers) => ({ ref: refs.fromRemote(layers, `imported from ${name}`) }),
+      load: async (layers, signal) => {
+        // a layer that was removed makes a miss, not a failure when its bytes are needed
+        const known = await Promise.all(layers.map(({ descriptor }) => backend.hasBlob(descriptor.digest, signal)));
+        return known.every(Boolean) ? { ref: refs.fromRemote(layers, `imported from ${name}`) } : undefined;
+      },
     });
   }
 }

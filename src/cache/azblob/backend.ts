@@ -19,7 +19,7 @@ export class AzblobBackend implements CacheBackend {
   #ensured: Promise<void> | undefined;
   /** blobs known to be there */
   readonly #present = new Set<Digest>();
-  #listed: Promise<void> | undefined;
+  #listed: Promise<boolean> | undefined;
 
   constructor(config: AzblobConfig, limiter = new Limiter(32)) {
     this.#config = config;
@@ -71,19 +71,26 @@ export class AzblobBackend implements CacheBackend {
   /** What is there is learnt from one listing; a SAS that may not list falls back to asking one by one. */
   async hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {
     this.#listed ??= this.#list(signal);
-    await this.#listed;
-    return this.#present.has(digest);
+    if (await this.#listed) return this.#present.has(digest);
+    if (this.#present.has(digest)) return true;
+    const container = await this.#client();
+    const blob = container.getBlobClient(this.#blobPath(digest));
+    return this.#limiter.run(() => blob.exists({ abortSignal: signal }));
   }
 
-  async #list(signal: AbortSignal): Promise<void> {
-    const container = await this.#ensureContainer(signal);
+  /** @returns whether listing is allowed */
+  async #list(signal: AbortSignal): Promise<boolean> {
+    const container = await this.#client();
     const prefix = this.#blobPath("" as Digest);
     try {
       for await (const blob of container.listBlobsFlat({ prefix, abortSignal: signal })) {
         this.#present.add(blob.name.slice(prefix.length) as Digest);
       }
+      return true;
     } catch (error) {
-      if (statusOf(error) !== 403) throw this.#explain(error, "list blobs");
+      if (statusOf(error) === 404) return true;
+      if (statusOf(error) === 403) return false;
+      throw this.#explain(error, "list blobs");
     }
   }
 

@@ -1,0 +1,87 @@
+// The ways to sign requests that can be had with Azurite over http: account key, SAS, connection string.
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import {
+  AccountSASPermissions,
+  AccountSASResourceTypes,
+  AccountSASServices,
+  BlobServiceClient,
+  ContainerSASPermissions,
+  generateAccountSASQueryParameters,
+  generateBlobSASQueryParameters,
+  SASProtocol,
+  StorageSharedKeyCredential,
+} from "@azure/storage-blob";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { bluekiln, KEY, makeContext, startServices, type Services } from "../support/services.js";
+
+let services: Services;
+const credential = new StorageSharedKeyCredential("devstoreaccount1", KEY);
+const tomorrow = new Date(Date.now() + 86_400_000);
+
+beforeAll(async () => {
+  services = await startServices();
+});
+afterAll(() => services.stop());
+
+function roundTrip(cache: string, env: Record<string, string> = {}): string {
+  const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "x" });
+  const build = () =>
+    bluekiln(
+      [
+        "build",
+        "--state-dir",
+        mkdtempSync(join(services.work, "state-")),
+        "--cache-to",
+        cache,
+        "--cache-from",
+        cache,
+        context,
+      ],
+      { env },
+    );
+  const first = build();
+  expect(first.stderr).not.toContain("ERROR");
+  return build().stderr;
+}
+
+it("an account SAS in the URL", () => {
+  const sas = generateAccountSASQueryParameters(
+    {
+      permissions: AccountSASPermissions.parse("rwlc"),
+      resourceTypes: AccountSASResourceTypes.parse("sco").toString(),
+      services: AccountSASServices.parse("b").toString(),
+      protocol: SASProtocol.HttpsAndHttp,
+      expiresOn: tomorrow,
+    },
+    credential,
+  ).toString();
+  expect(
+    roundTrip(`type=azblob,name=sas,account_url=${services.azure}?${sas},account_name=devstoreaccount1`),
+  ).toContain("CACHED");
+});
+
+it("a SAS for one container, which may not make containers", async () => {
+  await new BlobServiceClient(services.azure, credential).getContainerClient("one").createIfNotExists();
+  const sas = generateBlobSASQueryParameters(
+    {
+      containerName: "one",
+      permissions: ContainerSASPermissions.parse("rwlc"),
+      protocol: SASProtocol.HttpsAndHttp,
+      expiresOn: tomorrow,
+    },
+    credential,
+  ).toString();
+  expect(
+    roundTrip(
+      `type=azblob,name=sas,container=one,account_url=${services.azure}?${sas},account_name=devstoreaccount1`,
+    ),
+  ).toContain("CACHED");
+});
+
+it("a connection string from the environment", () => {
+  const text = `DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=${KEY};BlobEndpoint=${services.azure};`;
+  expect(roundTrip("type=azblob,name=connection", { AZURE_STORAGE_CONNECTION_STRING: text })).toContain(
+    "CACHED",
+  );
+});
