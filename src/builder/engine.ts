@@ -64,8 +64,12 @@ export class Engine implements Builder {
   /** What processes left that were killed: containers that still run, work in progress. */
   async #removeLeftovers(): Promise<void> {
     for (const folder of this.state.abandoned()) {
-      for (const name of readdirSync(folder)) if (name.startsWith("c-")) killLeftovers(join(folder, name));
-      await rm(folder, { recursive: true, force: true }).catch(() => undefined);
+      try {
+        for (const name of readdirSync(folder)) if (name.startsWith("c-")) killLeftovers(join(folder, name));
+        await rm(folder, { recursive: true, force: true });
+      } catch {
+        // another process removes it at the same time
+      }
     }
   }
 }

@@ -67,10 +67,14 @@ function isOld(folder: string): boolean {
 
 function isFree(lock: string): boolean {
   if (!existsSync(lock)) return isOld(dirname(lock));
-  const fd = openSync(lock, "r");
+  let fd: number | undefined;
   try {
+    fd = openSync(lock, "r");
     return tryLock(fd);
+  } catch {
+    // gone since the folder was listed
+    return false;
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }

@@ -115,12 +115,26 @@ describe("builds side by side", () => {
       }),
     );
     const children = contexts.map((context, i) =>
-      start(["build", "--push", "-t", `${services.registry}/side:${i}`, "--state-dir", state, context]),
+      start([
+        "build",
+        "--debug",
+        "--push",
+        "-t",
+        `${services.registry}/side:${i}`,
+        "--state-dir",
+        state,
+        context,
+      ]),
     );
-    const codes = await Promise.all(
-      children.map((child) => new Promise((resolve) => child.once("close", resolve))),
+    const failures = await Promise.all(
+      children.map(async (child) => {
+        let stderr = "";
+        child.stderr!.on("data", (data: Buffer) => (stderr += data.toString()));
+        const code = await new Promise((resolve) => child.once("close", resolve));
+        return code === 0 ? "" : stderr;
+      }),
     );
-    expect(codes).toEqual([0, 0, 0, 0]);
+    expect(failures).toEqual(["", "", "", ""]);
     const again = bluekiln(["build", "--state-dir", state, contexts[2]!]);
     expect(again.stderr).toMatch(/#(\d+) \[3\/3\] RUN echo 3 > \/own\n#\1 CACHED/);
   });
