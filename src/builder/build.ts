@@ -249,7 +249,9 @@ export class Build {
       provider: backend.blobs,
       load: async (layers, signal) => {
         // a layer that was removed makes a miss, not a failure when its bytes are needed
-        const known = await Promise.all(layers.map(({ descriptor }) => backend.hasBlob(descriptor.digest, signal)));
+        const known = await Promise.all(
+          layers.map(({ descriptor }) => backend.hasBlob(descriptor.digest, signal)),
+        );
         return known.every(Boolean) ? { ref: refs.fromRemote(layers, `imported from ${name}`) } : undefined;
       },
     });

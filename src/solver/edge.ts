@@ -205,9 +205,13 @@ export class EdgeState<R> {
     });
   }
 
-  /** For progress: a step that was found but never had to be loaded. */
-  async matchedLookup(): Promise<Lookup | undefined> {
+  /** For progress: a step that nothing needed, because what stands on it was found. */
+  async knownLookup(): Promise<Lookup | undefined> {
     const match = await this.match().catch(() => undefined);
-    return match && { kind: "hit", source: match.store.name };
+    if (match) return { kind: "hit", source: match.store.name };
+    const keys = await this.keys();
+    // a store may know the step and have no result of it
+    const store = (await this.#solver.stores()).find((one) => keys.some((key) => key.idsIn(one).size > 0));
+    return store && { kind: "hit", source: store.name };
   }
 }

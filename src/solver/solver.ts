@@ -247,7 +247,7 @@ export class Solver<R> {
   async #reportUnused(): Promise<void> {
     for (const state of this.#edges.values()) {
       if (this.#completed.has(state.vertex.digest)) continue;
-      const lookup = await state.matchedLookup();
+      const lookup = await state.knownLookup();
       if (lookup || state.vertex.isSource)
         this.completed(state.vertex, lookup ?? { kind: "hit", source: "not needed" });
     }

@@ -1,6 +1,14 @@
 // Runs a corpus of recordings against the build in dist/. See docs/dev/golden.md, or --help.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -69,6 +77,15 @@ async function main() {
   const report = Object.fromEntries(
     kinds.map((kind) => [kind, { passed: 0, ids: [], failed: [], differences: {} }]),
   );
+  const note = (kind, id, difference) => {
+    if (difference === undefined) {
+      report[kind].passed++;
+      report[kind].ids.push(id);
+    } else {
+      report[kind].failed.push(id);
+      report[kind].differences[id] = difference;
+    }
+  };
   const pattern = values.case ? new RegExp(values.case) : undefined;
   try {
     for (const testCase of readCases(corpus)) {
@@ -76,14 +93,18 @@ async function main() {
       const start = Date.now();
       const results = await checkCase(testCase, { kinds, work, corpus });
       if (values.verbose) console.error(`${testCase.id} ${Date.now() - start} ms`);
-      for (const [kind, difference] of Object.entries(results)) {
-        if (difference === undefined) {
-          report[kind].passed++;
-          report[kind].ids.push(testCase.id);
-        } else {
-          report[kind].failed.push(testCase.id);
-          report[kind].differences[testCase.id] = difference;
-        }
+      for (const [kind, difference] of Object.entries(results)) note(kind, testCase.id, difference);
+    }
+    if (kinds.includes("import")) {
+      const { checkImport } = await import("./lib/check-import.mjs");
+      const cases = new Map(readCases(corpus).map((testCase) => [testCase.id, testCase]));
+      for (const name of readdirSync(join(corpus, "import")).sort()) {
+        const folder = join(corpus, "import", name);
+        const testCase = cases.get(JSON.parse(readFileSync(join(folder, "import.json"), "utf8")).case);
+        if (pattern && !pattern.test(name) && !pattern.test(testCase.id)) continue;
+        const results = await checkImport(folder, testCase, work);
+        for (const [scenario, difference] of Object.entries(results))
+          note("import", `${name}/${scenario}`, difference);
       }
     }
   } finally {

@@ -2,6 +2,7 @@
 // lays them out. Single requests go through the Azure SDK; scheduling is the caller's.
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { posix } from "node:path";
 import { BuildError, codeOf, Limiter, messageOf, type Digest } from "../../lib/index.js";
 import type { BlobProvider, Descriptor } from "../../content/index.js";
 import type { CacheBackend } from "../types.js";
@@ -81,7 +82,7 @@ export class AzblobBackend implements CacheBackend {
   /** @returns whether listing is allowed */
   async #list(signal: AbortSignal): Promise<boolean> {
     const container = await this.#client();
-    const prefix = this.#blobPath("" as Digest);
+    const prefix = posix.join(this.#config.prefix, this.#config.blobsPrefix, "/");
     try {
       for await (const blob of container.listBlobsFlat({ prefix, abortSignal: signal })) {
         this.#present.add(blob.name.slice(prefix.length) as Digest);
@@ -147,11 +148,11 @@ export class AzblobBackend implements CacheBackend {
   }
 
   #manifestPath(name: string): string {
-    return `${this.#config.prefix}${this.#config.manifestsPrefix}/${name}`;
+    return posix.join(this.#config.prefix, this.#config.manifestsPrefix, name);
   }
 
   #blobPath(digest: Digest): string {
-    return `${this.#config.prefix}${this.#config.blobsPrefix}/${digest}`;
+    return posix.join(this.#config.prefix, this.#config.blobsPrefix, digest);
   }
 
   #ensureContainer(signal: AbortSignal): Promise<ContainerClient> {

@@ -16,3 +16,9 @@ export async function readBlob(container, path) {
     throw error;
   }
 }
+
+export async function writeBlob(container, path, data) {
+  const client = service.getContainerClient(container);
+  await client.createIfNotExists();
+  await client.getBlockBlobClient(path).upload(data, data.length);
+}

@@ -40,7 +40,7 @@ export async function checkCase(testCase, { kinds, work }) {
   return results;
 }
 
-function requestOf(testCase, inputs, { buildArgs = {}, outputs = [], cacheTo = [], cacheFrom = [] }) {
+export function requestOf(testCase, inputs, { buildArgs = {}, outputs = [], cacheTo = [], cacheFrom = [] }) {
   const o = testCase.options ?? {};
   const contexts = Object.fromEntries(
     Object.entries(o.contexts ?? {}).map(([name, value]) => [
@@ -98,7 +98,7 @@ function requestOf(testCase, inputs, { buildArgs = {}, outputs = [], cacheTo = [
   };
 }
 
-async function withEngine(folder, task) {
+export async function withEngine(folder, task) {
   const engine = new Engine({ stateDir: join(folder, `state-${++counter}`) });
   try {
     return await task(engine);
