@@ -1,5 +1,6 @@
 // Exec ops: a command in a container.
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { posix } from "node:path";
 import { BuildError, digestOf, goJson, type Digest, type GoValue } from "../lib/index.js";
 import {
@@ -55,6 +56,7 @@ export class ExecOp implements Op<RefResult> {
     if (security === "INSECURE" && !entitlements.has("security.insecure")) {
       throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
     }
+    this.#checkPlatform();
     // the thread starts while layers are unpacked; a failure shows when the step runs
     worker.perform("probe", { runtime }, signal).catch(() => undefined);
     const root = mounts.find((mount) => mount.dest === "/")!;
@@ -102,6 +104,20 @@ export class ExecOp implements Op<RefResult> {
       await refs.discard(upper);
       throw error;
     }
+  }
+
+  /** @throws BuildError PLATFORM_UNSUPPORTED if nothing can run programs of the step's platform */
+  #checkPlatform(): void {
+    const { Architecture } = this.#platform;
+    const host = hostArchitecture();
+    if (Architecture === host || (host === "amd64" && Architecture === "386")) return;
+    const emulator = QEMU[Architecture] ?? Architecture;
+    if (existsSync(`/proc/sys/fs/binfmt_misc/qemu-${emulator}`)) return;
+    throw new BuildError(
+      "PLATFORM_UNSUPPORTED",
+      `this machine (linux/${host}) cannot run programs of linux/${Architecture}: no emulator is registered for them; ` +
+        "install qemu-user-static and binfmt-support, or run the step on the build platform (FROM --platform=$BUILDPLATFORM)",
+    );
   }
 
   async #mount(
@@ -167,6 +183,14 @@ export class ExecOp implements Op<RefResult> {
     }
     return env;
   }
+}
+
+/** Names of QEMU's emulators where they are not those of Go. */
+const QEMU: Readonly<Record<string, string>> = { amd64: "x86_64", arm64: "aarch64", "386": "i386" };
+
+function hostArchitecture(): string {
+  const names: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", ppc64: "ppc64le" };
+  return names[process.arch] ?? process.arch;
 }
 
 function proxyEnv(proxy: ExecBody["meta"]["proxyEnv"]): string[] {

@@ -152,6 +152,15 @@ describe("what a build needs", () => {
     expect(stderr).toContain("   2 | >>> RUN echo before && exit 42");
   });
 
+  it("says what a RUN for another platform needs, and copies for it without", () => {
+    const foreign = process.arch === "x64" ? "arm64" : "amd64";
+    const run = makeContext(services.work, { Dockerfile: 'FROM scratch\nCOPY f /f\nRUN ["/f"]\n', f: "x" });
+    const result = build("--platform", `linux/${foreign}`, run);
+    expect(result.status).toBe(1);
+    expect(result.stderr).toContain(`cannot run programs of linux/${foreign}`);
+    expect(build("--platform", `linux/${foreign}`, context).status).toBe(0);
+  });
+
   it("says that a file of the context cannot be read", () => {
     const folder = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "x" });
     chmodSync(join(folder, "f"), 0o000);
