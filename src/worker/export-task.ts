@@ -10,6 +10,7 @@ import {
   tarTrailer,
   type EntryType,
 } from "../layer/index.js";
+import { codeOf } from "../lib/index.js";
 import { bytePath, deviceNumbers, fsPath, getXattr, type BytePath } from "../linux/index.js";
 import { copyTree } from "./copy.js";
 import type { Mounts } from "./mounts.js";
@@ -42,6 +43,9 @@ export function runExportTask(task: ExportTask, mounts: Mounts): undefined {
   }
   return undefined;
 }
+
+/** Nothing ever changes it: waiting on it is sleeping. */
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 class TarExport {
   readonly #root: BytePath;

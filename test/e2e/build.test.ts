@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bluekiln, makeContext, startServices, type Services } from "../support/services.js";
+import { bluekiln, makeContext, ROOT, startServices, type Services } from "../support/services.js";
 
 let services: Services;
 let state: string;
@@ -53,6 +53,22 @@ describe("outputs", () => {
     const metadata = JSON.parse(readFileSync(out("meta.json"), "utf8")) as Record<string, string>;
     expect(metadata["containerimage.digest"]).toBe(readFileSync(out("iid"), "utf8"));
     expect(metadata["image.name"]).toBe("example.com/app:1");
+  });
+
+  it("writes a tar to standard output, however slowly it is read", () => {
+    const context = makeContext(services.work, {
+      Dockerfile: "FROM scratch\nCOPY f /\n",
+      f: "x".repeat(3_000_000),
+    });
+    const command = `"$0" "$1" build --state-dir "$2" --output - "$3" | (sleep 1; tar -tv)`;
+    const result = spawnSync(
+      "bash",
+      ["-o", "pipefail", "-c", command, process.execPath, join(ROOT, "bin", "bluekiln.js"), state, context],
+      { encoding: "utf8" },
+    );
+    expect(result.stderr).not.toContain("ERROR");
+    expect(result.status).toBe(0);
+    expect(result.stdout).toContain("3000000");
   });
 
   it("prints just the digest with --quiet", () => {
