@@ -117,7 +117,15 @@ class TarExport {
   }
 
   #write(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at);
+    for (let at = 0; at < chunk.length;) {
+      try {
+        at += writeSync(this.#fd, chunk, at);
+      } catch (error) {
+        // standard output may be a pipe whose reader is slow
+        if (codeOf(error) !== "EAGAIN") throw error;
+        Atomics.wait(PAUSE, 0, 0, 2);
+      }
+    }
   }
 }
 
