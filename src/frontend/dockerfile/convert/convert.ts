@@ -1,21 +1,7 @@
 // A Dockerfile to one graph and one image config for one platform: which stages are needed, what they stand on, their
 // instructions in order.
-import { image as llbImage, local, marshal, type Platform, type SourceInfo } from "../../../llb/index.js";
-import { wrapError } from "../../../lib/index.js";
-import {
-  familiarReference,
-  formatReference,
-  parseReference,
-  withDefaultTag,
-  type Reference,
-} from "../../../registry/index.js";
-import type {
-  FrontendHost,
-  FrontendRequest,
-  FrontendResult,
-  NamedContext,
-  ResolvedImage,
-} from "../../types.js";
+import { marshal, type Platform, type SourceInfo } from "../../../llb/index.js";
+import type { FrontendHost, FrontendRequest, FrontendResult } from "../../types.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
 import {
   mountFrom,
@@ -28,15 +14,14 @@ import {
 } from "../instructions/index.js";
 import { expandWord } from "../shell/index.js";
 import { SourceError, withLocation } from "../source-error.js";
-import { readIgnoreFile } from "../ignore.js";
-import { ConvertContext, followPaths } from "./context.js";
+import { ConvertContext } from "./context.js";
 import { dispatch, type CommandSources } from "./dispatch.js";
-import { cloneImage, DEFAULT_PATH, emptyImage, encodeImageConfig, parseImageConfig } from "./image-config.js";
-import { formatPlatform, parsePlatform } from "./platform.js";
+import { cloneImage, DEFAULT_PATH, emptyImage, encodeImageConfig } from "./image-config.js";
+import { parsePlatform } from "./platform.js";
 import { setEnv, splitEnv, type StageState } from "./stage-state.js";
-import { stepName } from "./step-name.js";
-
-const SCRATCH = "scratch";
+import { BaseResolver, SCRATCH } from "./base-image.js";
+import { readGlobalArgs } from "./global-args.js";
+import { checkCycles, reachable } from "./stage-graph.js";
 
 export interface ConvertInput {
   readonly request: FrontendRequest;
@@ -60,11 +45,7 @@ class Conversion {
   readonly #globalArgs: Map<string, string>;
   readonly #states: StageState[] = [];
   readonly #sources = new Map<Instruction, CommandSources>();
-  /** what instructions read of a named context that is a folder */
-  readonly #localContexts = new Map<
-    StageState,
-    { name: string; excludes: readonly string[]; paths: Set<string> }
-  >();
+  readonly #bases: BaseResolver;
 
   constructor(input: ConvertInput) {
     this.#input = input;
@@ -73,7 +54,15 @@ class Conversion {
     const epochText = request.buildArgs["SOURCE_DATE_EPOCH"];
     const epoch = epochText ? parseEpoch(epochText) : undefined;
     this.#context = new ConvertContext({ ...input, shell: { escape: dockerfile.escape }, epoch });
-    this.#globalArgs = this.#readGlobalArgs();
+    this.#bases = new BaseResolver(input, this.#context, (state, triggers) =>
+      this.#addTriggers(state, triggers),
+    );
+    this.#globalArgs = readGlobalArgs(
+      request,
+      input.targetPlatform,
+      this.#tree.metaArgs,
+      this.#context.shell,
+    );
   }
 
   async run(): Promise<FrontendResult> {
@@ -88,18 +77,18 @@ class Conversion {
     await Promise.all(
       this.#states
         .filter((state) => needed.has(state) && !state.base)
-        .map((state) => this.#resolveBase(state)),
+        .map((state) => this.#bases.resolve(state)),
     );
     // triggers of base images may name further stages and images
     const all = reachable(target);
     await Promise.all(
       this.#states
         .filter((state) => all.has(state) && !needed.has(state) && !state.base)
-        .map((state) => this.#resolveBase(state)),
+        .map((state) => this.#bases.resolve(state)),
     );
     for (const state of this.#states) if (all.has(state)) await this.#dispatchStage(state);
     await this.#dispatchStage(target);
-    this.#sealLocalContexts();
+    this.#bases.sealLocalContexts();
     this.#context.sealContext();
     return this.#result(target);
   }
@@ -124,44 +113,6 @@ class Conversion {
     };
   }
 
-  #readGlobalArgs(): Map<string, string> {
-    const { request, targetPlatform } = this.#input;
-    const build = request.buildPlatform;
-    const args = new Map<string, string>([
-      ["BUILDPLATFORM", formatPlatform(build)],
-      ["BUILDOS", build.OS],
-      ["BUILDOSVERSION", ""],
-      ["BUILDARCH", build.Architecture],
-      ["BUILDVARIANT", build.Variant ?? ""],
-      ["TARGETPLATFORM", formatPlatform(targetPlatform)],
-      ["TARGETOS", targetPlatform.OS],
-      ["TARGETOSVERSION", ""],
-      ["TARGETARCH", targetPlatform.Architecture],
-      ["TARGETVARIANT", targetPlatform.Variant ?? ""],
-      ["TARGETSTAGE", request.target === "" ? "default" : request.target],
-    ]);
-    for (const key of args.keys()) {
-      const given = request.buildArgs[key];
-      if (given !== undefined) args.set(key, given);
-    }
-    for (const command of this.#tree.metaArgs) {
-      for (const { key, value } of command.pairs) {
-        try {
-          const given = request.buildArgs[key];
-          const final =
-            given ??
-            (value === undefined
-              ? undefined
-              : expandWord(value, (name) => args.get(name), this.#context.shell).text);
-          if (final !== undefined) args.set(key, final);
-        } catch (error) {
-          throw withLocation(error, [command.range]);
-        }
-      }
-    }
-    return args;
-  }
-
   #addStage(stage: Stage, index: number): void {
     try {
       const lookup = (name: string): string | undefined => this.#globalArgs.get(name);
@@ -182,7 +133,7 @@ class Conversion {
           );
         }
       }
-      const replaced = stage.name !== "" && this.#namedContext(stage.name) !== undefined;
+      const replaced = stage.name !== "" && this.#bases.namedContext(stage.name) !== undefined;
       if (replaced) {
         Object.assign(state, { stage: { ...state.stage, baseName: stage.name, commands: [] }, commands: [] });
       } else {
@@ -296,127 +247,6 @@ class Conversion {
     return state;
   }
 
-  #namedContext(name: string): NamedContext | undefined {
-    const { contexts } = this.#input.request;
-    let familiar = name;
-    try {
-      familiar = familiarReference(withDefaultTag(parseReference(name))).replace(/:latest$/, "");
-    } catch {
-      // not a reference: looked up as it is
-    }
-    return contexts[name.toLowerCase()] ?? contexts[familiar.toLowerCase()];
-  }
-
-  /** Fetches the config of the image a stage stands on. */
-  async #resolveBase(state: StageState): Promise<void> {
-    const { baseName } = state.stage;
-    if (baseName === SCRATCH) {
-      state.image = emptyImage(state.platform);
-      return;
-    }
-    try {
-      const named = this.#namedContext(baseName);
-      if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
-      await this.#useImage(state, named?.kind === "image" ? named.reference : baseName, named && baseName);
-    } catch (error) {
-      throw withLocation(error, [state.stage.range]);
-    }
-  }
-
-  async #useImage(state: StageState, name: string, contextName: string | undefined): Promise<void> {
-    const { host, request, showPlatform } = this.#input;
-    let reference: Reference;
-    try {
-      reference = withDefaultTag(parseReference(name));
-    } catch (error) {
-      throw wrapError(error, "REFERENCE_INVALID", `failed to parse stage name ${JSON.stringify(name)}`);
-    }
-    const text = formatReference(reference);
-    const { platform } = state;
-    const resolveMode = request.pull ? "pull" : "default";
-    const prefix =
-      contextName === undefined
-        ? `[${showPlatform ? `${formatPlatform(platform)} ` : ""}internal]`
-        : `[context ${contextName}]`;
-    let resolved;
-    try {
-      resolved = await host.resolveImage(text, {
-        platform,
-        resolveMode,
-        logName: `${prefix} load metadata for ${text}`,
-      });
-    } catch (error) {
-      throw wrapError(error, "IMAGE_UNRESOLVED", name);
-    }
-    state.image = parseImageConfig(resolved.config);
-    state.baseConfig = Buffer.from(resolved.config).toString();
-    const triggers = state.image.config.OnBuild;
-    delete state.image.config.OnBuild;
-    this.#setImageOutput(state, reference, resolved, contextName);
-    this.#addTriggers(state, triggers);
-  }
-
-  #setImageOutput(
-    state: StageState,
-    reference: Reference,
-    resolved: ResolvedImage,
-    contextName: string | undefined,
-  ): void {
-    const { request, showPlatform } = this.#input;
-    const { platform } = state;
-    const text = formatReference(reference);
-    const resolveMode = request.pull ? "pull" : "default";
-    const diffIds = state.image.rootfs.diff_ids ?? [];
-    if (diffIds.length === 0 && state.image.history.every((entry) => entry.empty_layer === true)) return;
-    if (contextName !== undefined) {
-      state.output = llbImage(text, resolveMode, {
-        platform,
-        customName: `[context ${contextName}] ${text}`,
-      });
-      return;
-    }
-    const pinned = formatReference({ ...reference, digest: resolved.digest });
-    state.output = llbImage(pinned, resolveMode, {
-      platform,
-      customName: stepName(state, `FROM ${pinned}`, showPlatform ? platform : undefined),
-      description: { "com.docker.dockerfile.v1.command": state.stage.sourceCode },
-      locations: state.fromMount
-        ? [{ sourceIndex: 0, ranges: [] }]
-        : this.#context.locations(state.stage.range),
-    });
-  }
-
-  async #useLocalContext(state: StageState, name: string): Promise<void> {
-    const { host, request } = this.#input;
-    const hint = `context:${name}-`;
-    const ignore = local(
-      name,
-      { sessionId: request.sessionId, sharedKeyHint: hint, followPaths: [".dockerignore"], differ: "none" },
-      { customName: `[context ${name}] load .dockerignore` },
-    );
-    const files = await host.readFiles(marshal(ignore), [".dockerignore"]);
-    const excludes = readIgnoreFile(files.get(".dockerignore"));
-    this.#localContexts.set(state, { name, excludes, paths: new Set() });
-    state.image = emptyImage(state.platform);
-    state.output = local(name, { sessionId: request.sessionId, sharedKeyHint: hint }, {});
-  }
-
-  #sealLocalContexts(): void {
-    for (const [state, { name, excludes, paths }] of this.#localContexts) {
-      const real = local(
-        name,
-        {
-          sessionId: this.#input.request.sessionId,
-          sharedKeyHint: `context:${name}-`,
-          followPaths: followPaths(paths),
-          excludePatterns: excludes,
-        },
-        { customName: `[context ${name}] load from client` },
-      );
-      Object.assign(state.output!.vertex, real.vertex);
-    }
-  }
-
   /** Puts the triggers of a base in front of the instructions of the stage that stands on it. */
   #addTriggers(state: StageState, triggers: readonly string[] | undefined): void {
     if (!triggers || triggers.length === 0) return;
@@ -448,7 +278,7 @@ class Conversion {
         context: this.#context,
         globalArgs: this.#globalArgs,
         sourceOf: (source, path) => {
-          this.#localContexts.get(source)?.paths.add(path);
+          this.#bases.reads(source, path);
           return source.output;
         },
       });
@@ -462,7 +292,7 @@ class Conversion {
       source.output === undefined &&
       source.stage.baseName !== SCRATCH
     ) {
-      await this.#resolveBase(source);
+      await this.#bases.resolve(source);
     }
     await this.#dispatchStage(source);
   }
@@ -499,60 +329,6 @@ function isStep(command: Instruction): boolean {
   return (
     command.kind === "ADD" || command.kind === "COPY" || command.kind === "RUN" || command.kind === "WORKDIR"
   );
-}
-
-function reachable(target: StageState): Set<StageState> {
-  const found = new Set<StageState>();
-  const pending = [target];
-  while (pending.length > 0) {
-    const state = pending.pop()!;
-    if (found.has(state)) continue;
-    found.add(state);
-    pending.push(...state.deps.keys());
-  }
-  return found;
-}
-
-/** @throws SourceError `circular dependency detected on stage: NAME`, with the places that make the circle */
-function checkCycles(states: readonly StageState[]): void {
-  const done = new Set<StageState>();
-  for (const start of states) {
-    if (done.has(start)) continue;
-    const path: {
-      state: StageState;
-      rest: [StageState, Instruction | undefined][];
-      via: Instruction | undefined;
-    }[] = [];
-    path.push({ state: start, rest: [...start.deps], via: undefined });
-    while (path.length > 0) {
-      const top = path[path.length - 1]!;
-      const next = top.rest.shift();
-      if (!next) {
-        done.add(top.state);
-        path.pop();
-        continue;
-      }
-      const [dep, via] = next;
-      if (done.has(dep)) continue;
-      const at = path.findIndex((entry) => entry.state === dep);
-      if (at >= 0) {
-        const places = [
-          via,
-          ...path
-            .slice(at + 1)
-            .map((entry) => entry.via)
-            .reverse(),
-        ]
-          .filter((command) => command !== undefined)
-          .map((command) => [command.range]);
-        throw new SourceError(
-          `circular dependency detected on stage: ${dep.name || dep.displayName}`,
-          places,
-        );
-      }
-      path.push({ state: dep, rest: [...dep.deps], via });
-    }
-  }
 }
 
 /** @throws SourceError if it is not a number of seconds */

@@ -1,0 +1,174 @@
+// What a stage stands on: nothing, an image (its config is fetched, its layers are not), or a named context.
+import { image as llbImage, local, marshal } from "../../../llb/index.js";
+import { wrapError } from "../../../lib/index.js";
+import {
+  familiarReference,
+  formatReference,
+  parseReference,
+  withDefaultTag,
+  type Reference,
+} from "../../../registry/index.js";
+import type { FrontendHost, FrontendRequest, NamedContext, ResolvedImage } from "../../types.js";
+import { readIgnoreFile } from "../ignore.js";
+import { withLocation } from "../source-error.js";
+import { followPaths, type ConvertContext } from "./context.js";
+import { emptyImage, parseImageConfig } from "./image-config.js";
+import { formatPlatform } from "./platform.js";
+import type { StageState } from "./stage-state.js";
+import { stepName } from "./step-name.js";
+
+export const SCRATCH = "scratch";
+
+export interface BaseInput {
+  readonly request: FrontendRequest;
+  readonly host: FrontendHost;
+  readonly showPlatform: boolean;
+}
+
+export class BaseResolver {
+  readonly #input: BaseInput;
+  readonly #context: ConvertContext;
+  /** an image's ONBUILD instructions */
+  readonly #onTriggers: (state: StageState, triggers: readonly string[] | undefined) => void;
+  /** what instructions read of a named context that is a folder */
+  readonly #localContexts = new Map<
+    StageState,
+    { name: string; excludes: readonly string[]; paths: Set<string> }
+  >();
+
+  constructor(
+    input: BaseInput,
+    context: ConvertContext,
+    onTriggers: (state: StageState, triggers: readonly string[] | undefined) => void,
+  ) {
+    this.#input = input;
+    this.#context = context;
+    this.#onTriggers = onTriggers;
+  }
+
+  /** An instruction reads `path` of what `state` stands for. */
+  reads(state: StageState, path: string): void {
+    this.#localContexts.get(state)?.paths.add(path);
+  }
+
+  namedContext(name: string): NamedContext | undefined {
+    const { contexts } = this.#input.request;
+    let familiar = name;
+    try {
+      familiar = familiarReference(withDefaultTag(parseReference(name))).replace(/:latest$/, "");
+    } catch {
+      // not a reference: looked up as it is
+    }
+    return contexts[name.toLowerCase()] ?? contexts[familiar.toLowerCase()];
+  }
+
+  /** Fetches the config of the image a stage stands on. */
+  async resolve(state: StageState): Promise<void> {
+    const { baseName } = state.stage;
+    if (baseName === SCRATCH) {
+      state.image = emptyImage(state.platform);
+      return;
+    }
+    try {
+      const named = this.namedContext(baseName);
+      if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
+      await this.#useImage(state, named?.kind === "image" ? named.reference : baseName, named && baseName);
+    } catch (error) {
+      throw withLocation(error, [state.stage.range]);
+    }
+  }
+
+  async #useImage(state: StageState, name: string, contextName: string | undefined): Promise<void> {
+    const { host, request, showPlatform } = this.#input;
+    let reference: Reference;
+    try {
+      reference = withDefaultTag(parseReference(name));
+    } catch (error) {
+      throw wrapError(error, "REFERENCE_INVALID", `failed to parse stage name ${JSON.stringify(name)}`);
+    }
+    const text = formatReference(reference);
+    const { platform } = state;
+    const resolveMode = request.pull ? "pull" : "default";
+    const prefix =
+      contextName === undefined
+        ? `[${showPlatform ? `${formatPlatform(platform)} ` : ""}internal]`
+        : `[context ${contextName}]`;
+    let resolved;
+    try {
+      resolved = await host.resolveImage(text, {
+        platform,
+        resolveMode,
+        logName: `${prefix} load metadata for ${text}`,
+      });
+    } catch (error) {
+      throw wrapError(error, "IMAGE_UNRESOLVED", name);
+    }
+    state.image = parseImageConfig(resolved.config);
+    state.baseConfig = Buffer.from(resolved.config).toString();
+    const triggers = state.image.config.OnBuild;
+    delete state.image.config.OnBuild;
+    this.#setImageOutput(state, reference, resolved, contextName);
+    this.#onTriggers(state, triggers);
+  }
+
+  #setImageOutput(
+    state: StageState,
+    reference: Reference,
+    resolved: ResolvedImage,
+    contextName: string | undefined,
+  ): void {
+    const { request, showPlatform } = this.#input;
+    const { platform } = state;
+    const text = formatReference(reference);
+    const resolveMode = request.pull ? "pull" : "default";
+    const diffIds = state.image.rootfs.diff_ids ?? [];
+    if (diffIds.length === 0 && state.image.history.every((entry) => entry.empty_layer === true)) return;
+    if (contextName !== undefined) {
+      state.output = llbImage(text, resolveMode, {
+        platform,
+        customName: `[context ${contextName}] ${text}`,
+      });
+      return;
+    }
+    const pinned = formatReference({ ...reference, digest: resolved.digest });
+    state.output = llbImage(pinned, resolveMode, {
+      platform,
+      customName: stepName(state, `FROM ${pinned}`, showPlatform ? platform : undefined),
+      description: { "com.docker.dockerfile.v1.command": state.stage.sourceCode },
+      locations: state.fromMount
+        ? [{ sourceIndex: 0, ranges: [] }]
+        : this.#context.locations(state.stage.range),
+    });
+  }
+
+  async #useLocalContext(state: StageState, name: string): Promise<void> {
+    const { host, request } = this.#input;
+    const hint = `context:${name}-`;
+    const ignore = local(
+      name,
+      { sessionId: request.sessionId, sharedKeyHint: hint, followPaths: [".dockerignore"], differ: "none" },
+      { customName: `[context ${name}] load .dockerignore` },
+    );
+    const files = await host.readFiles(marshal(ignore), [".dockerignore"]);
+    const excludes = readIgnoreFile(files.get(".dockerignore"));
+    this.#localContexts.set(state, { name, excludes, paths: new Set() });
+    state.image = emptyImage(state.platform);
+    state.output = local(name, { sessionId: request.sessionId, sharedKeyHint: hint }, {});
+  }
+
+  sealLocalContexts(): void {
+    for (const [state, { name, excludes, paths }] of this.#localContexts) {
+      const real = local(
+        name,
+        {
+          sessionId: this.#input.request.sessionId,
+          sharedKeyHint: `context:${name}-`,
+          followPaths: followPaths(paths),
+          excludePatterns: excludes,
+        },
+        { customName: `[context ${name}] load from client` },
+      );
+      Object.assign(state.output!.vertex, real.vertex);
+    }
+  }
+}
