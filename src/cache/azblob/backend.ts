@@ -76,7 +76,11 @@ export class AzblobBackend implements CacheBackend {
     if (this.#present.has(digest)) return true;
     const container = await this.#client();
     const blob = container.getBlobClient(this.#blobPath(digest));
-    return this.#limiter.run(() => blob.exists({ abortSignal: signal }));
+    try {
+      return await this.#limiter.run(() => blob.exists({ abortSignal: signal }));
+    } catch (error) {
+      throw this.#explain(error, `look for ${digest}`);
+    }
   }
 
   /** @returns whether listing is allowed */
