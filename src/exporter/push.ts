@@ -32,6 +32,7 @@ export async function pushImage(
   source: BlobSource,
   signal: AbortSignal,
 ): Promise<void> {
+  if (await registry.hasTag(reference, image.descriptor.digest, signal)) return;
   const limiter = new Limiter(16);
   const unique = [...new Map(image.layers.map((layer) => [layer.digest, layer])).values()];
   await Promise.all([

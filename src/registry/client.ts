@@ -105,6 +105,19 @@ export class RegistryClient {
     );
   }
 
+  /** Whether the tag already stands for this manifest: then all that it names is there too. */
+  async hasTag(reference: Reference, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    if (reference.tag === undefined) return false;
+    const response = await this.#send(reference, "push", {
+      method: "HEAD",
+      path: `manifests/${reference.tag}`,
+      headers: { accept: MANIFEST_TYPES.join(", ") },
+      signal,
+    });
+    await response.bytes();
+    return response.status === 200 && response.headers["docker-content-digest"] === digest;
+  }
+
   async hasBlob(reference: Reference, digest: Digest, signal: AbortSignal): Promise<boolean> {
     const response = await this.#send(reference, "push", {
       method: "HEAD",
