@@ -27,14 +27,15 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
   readonly #database: Database;
   readonly #refs: RefStore;
   readonly #records: Table<SavedRecord>;
-  readonly #children: Table<string>;
+  /** link -> records that have it */
+  readonly #children: Table<readonly RecordId[]>;
   readonly #counters: Table<number>;
 
   constructor(database: Database, refs: RefStore) {
     this.#database = database;
     this.#refs = refs;
     this.#records = database.table("records");
-    this.#children = database.table("children", { dupSort: true });
+    this.#children = database.table("links");
     this.#counters = database.table("counters");
   }
 
@@ -48,7 +49,7 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
     digest: Digest,
     selector: Digest | undefined,
   ): readonly RecordId[] {
-    return [...this.#children.getValues(childKey(parent, input, digest, selector))];
+    return this.#children.get(childKey(parent, input, digest, selector)) ?? [];
   }
 
   record(id: RecordId): StoredRecord | undefined {
@@ -88,8 +89,11 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
           : results;
       void this.#records.put(id, { digest: record.digest, inputs, results: all });
       record.inputs.forEach((links, i) => {
-        for (const { parent, selector } of links)
-          void this.#children.put(childKey(parent, i, record.digest, selector), id);
+        for (const { parent, selector } of links) {
+          const key = childKey(parent, i, record.digest, selector);
+          const known = this.#children.get(key) ?? [];
+          if (!known.includes(id)) void this.#children.put(key, [...known, id]);
+        }
       });
       return id;
     });

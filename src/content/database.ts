@@ -3,19 +3,18 @@
 import { open, type Database as LmdbTable, type RootDatabase } from "lmdb";
 import { join } from "node:path";
 
+// Memory is initialized before it reaches the file (no `noMemInit`): it may have held a key.
 export type Table<V> = LmdbTable<V, string>;
 
 export class Database {
   readonly #root: RootDatabase;
 
   constructor(folder: string) {
-    this.#root = open({ path: join(folder, "metadata.lmdb"), maxDbs: 16, noMemInit: true, noMetaSync: true });
+    this.#root = open({ path: join(folder, "metadata.lmdb"), maxDbs: 16, noMetaSync: true });
   }
 
-  table<V>(name: string, options: { dupSort?: boolean } = {}): Table<V> {
-    return this.#root.openDB<V, string>(
-      options.dupSort ? { name, dupSort: true, encoding: "ordered-binary" } : { name, encoding: "json" },
-    );
+  table<V>(name: string): Table<V> {
+    return this.#root.openDB<V, string>({ name, encoding: "json" });
   }
 
   /** Runs `task` alone: no other writer, in this process or another. */

@@ -63,7 +63,13 @@ export class Worker {
 
   async close(): Promise<void> {
     const slots = [...this.#files, ...(this.#containers ? [this.#containers] : [])];
-    await Promise.all(slots.map((slot) => slot.thread.terminate()));
+    await Promise.all(
+      slots.map((slot) => {
+        // an idle thread does not keep the process alive, not even until it has ended
+        slot.thread.ref();
+        return slot.thread.terminate();
+      }),
+    );
   }
 
   #fileSlot(): Slot {
