@@ -10,7 +10,6 @@ import {
   SourceError,
   type FrontendHost,
   type FrontendOutcome,
-  type FrontendResult,
 } from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
@@ -75,20 +74,9 @@ export class Build {
       { ...request.frontend, contexts: request.contexts, sessionId: this.#id, buildPlatform: hostPlatform() },
       this.#frontendHost(),
     );
-    const { results, keys } = await this.#solve(outcome.results, imports).catch((error: unknown) => {
+    const metadata = await this.#solve(outcome, imports).catch((error: unknown) => {
       throw this.#located(error, outcome);
     });
-    const output = exportOutputs(
-      this.#engine,
-      request,
-      { results, multiPlatform: outcome.multiPlatform },
-      this.#progress,
-    );
-    // The cache goes out while the image is pushed; a failure of the image comes first.
-    const cache = exportCache(this.#engine, request, keys, this.#progress);
-    cache.catch(() => undefined);
-    const metadata = await output;
-    await cache;
     return {
       metadata,
       definitions: outcome.results.map((result) => result.definition),
@@ -98,32 +86,44 @@ export class Build {
 
   /** One solver for all platforms: what their graphs have in common is solved once. */
   async #solve(
-    frontendResults: readonly FrontendResult[],
+    outcome: FrontendOutcome,
     imports: Promise<readonly CacheStore<RefResult>[]>,
-  ): Promise<{ results: PlatformResult[]; keys: KeyNode[] }> {
+  ): Promise<Record<string, unknown>> {
     const { state } = this.#engine;
-    const graphs = frontendResults.map(
+    const graphs = outcome.results.map(
       ({ definition, platform }) =>
         definition && loadDefinition(definition, platform, this.#context, state.root),
     );
+    const targets = graphs.flatMap((graph) => (graph ? [graph.target] : []));
     const vertices = new Map(graphs.flatMap((graph) => [...(graph?.vertices ?? [])]));
     const solver = this.#solver(vertices, imports);
-    const solved = await Promise.all(
-      graphs.map(async (graph) => {
-        if (!graph) return { ref: undefined, keys: [] };
-        const { ref } = await solver.solve(graph.target);
-        return { ref, keys: await solver.keysOf(graph.target) };
-      }),
-    );
-    const keys = solved.flatMap((one) => one.keys);
+    return solver.solve(targets, async (values) => {
+      const solved = [...values];
+      const results = outcome.results.map(({ definition, platform, config, baseConfig }) => ({
+        ref: definition && solved.shift()!.ref,
+        platform,
+        config,
+        baseConfig,
+      }));
+      const keys = (await Promise.all(targets.map((target) => solver.keysOf(target)))).flat();
+      return this.#export({ results, multiPlatform: outcome.multiPlatform }, keys, solver);
+    });
+  }
+
+  /** The cache goes out while the image is pushed; a failure of the image comes first. */
+  async #export(
+    results: { readonly results: readonly PlatformResult[]; readonly multiPlatform: boolean },
+    keys: readonly KeyNode[],
+    solver: Solver<RefResult>,
+  ): Promise<Record<string, unknown>> {
+    const output = exportOutputs(this.#engine, this.#request, results, this.#progress);
+    output.catch(() => undefined);
     if (this.#request.cacheTo.length > 0) await solver.loadResults(keys);
-    const results = frontendResults.map(({ platform, config, baseConfig }, i) => ({
-      ref: solved[i]!.ref,
-      platform,
-      config,
-      baseConfig,
-    }));
-    return { results, keys };
+    const cache = exportCache(this.#engine, this.#request, keys, this.#progress);
+    cache.catch(() => undefined);
+    const metadata = await output;
+    await cache;
+    return metadata;
   }
 
   #solver(
@@ -137,6 +137,7 @@ export class Build {
       imports,
       signal: this.#request.signal,
       warn: (text) => this.#progress.emit({ kind: "warning", vertex: "", text }),
+      isAvailable: ({ ref }) => ref === undefined || this.#engine.refs.isAvailable(ref),
       events: {
         started: (digest) => this.#progress.update(digest, { started: Date.now() }),
         completed: (digest, lookup, error) => this.#completed(vertices.get(digest)!, lookup, error),
@@ -252,7 +253,9 @@ export class Build {
         const known = await Promise.all(
           layers.map(({ descriptor }) => backend.hasBlob(descriptor.digest, signal)),
         );
-        return known.every(Boolean) ? { ref: refs.fromRemote(layers, `imported from ${name}`) } : undefined;
+        if (!known.every(Boolean)) return undefined;
+        const ref = refs.fromRemote(layers, `imported from ${name}`);
+        return ref && refs.isAvailable(ref) ? { ref } : undefined;
       },
     });
   }

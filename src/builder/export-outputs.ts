@@ -150,8 +150,9 @@ function blobSource(engine: Engine, refs: ReadonlyMap<string, Ref>, signal: Abor
     file: (descriptor: LayerDescriptor) =>
       engine.refs.blobFile(descriptor, refs.get(descriptor.digest), signal),
     repositoryOf: (descriptor, domain) => {
-      const name = refs.get(descriptor.digest)?.provider?.name;
-      return name?.startsWith(`${domain}/`) ? name.slice(domain.length + 1) : undefined;
+      const providers = refs.get(descriptor.digest)?.providers ?? [];
+      const near = providers.find(({ name }) => name.startsWith(`${domain}/`));
+      return near?.name.slice(domain.length + 1);
     },
   };
 }

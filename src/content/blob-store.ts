@@ -1,22 +1,33 @@
 // Blobs in files named after their digest. A blob is either there as a whole or not at all: it is written to a file of
 // its own first and renamed when its digest is right. Several processes may share the folder.
 import { createHash } from "node:crypto";
-import { createWriteStream, existsSync, mkdirSync, statSync } from "node:fs";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync, mkdirSync, statSync } from "node:fs";
+import { open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { once } from "node:events";
-import { BuildError, digestOf, hexOf, type Digest } from "../lib/index.js";
+import { BuildError, digestOf, hexOf, messageOf, type Digest } from "../lib/index.js";
 import type { BlobProvider, Descriptor } from "./types.js";
+
+/** A blob on its way. */
+interface Transfer {
+  readonly done: Promise<string>;
+  readonly provider: BlobProvider;
+  readonly signal: AbortSignal;
+}
 
 let counter = 0;
 
 export class BlobStore {
   readonly #root: string;
   readonly #temporary: string;
-  readonly #fetching = new Map<Digest, Promise<string>>();
+  readonly #stallTimeout: number;
+  readonly #fetching = new Map<Digest, Transfer>();
 
-  /** @param temporary a folder on the same file system that nobody else writes to */
-  constructor(root: string, temporary: string) {
+  /**
+   * @param temporary a folder on the same file system that nobody else writes to
+   * @param stallTimeout milliseconds without a byte after which a transfer is given up
+   */
+  constructor(root: string, temporary: string, stallTimeout = 30_000) {
+    this.#stallTimeout = stallTimeout;
     this.#root = join(root, "sha256");
     this.#temporary = temporary;
     mkdirSync(this.#root, { recursive: true });
@@ -58,35 +69,42 @@ export class BlobStore {
     else await rename(file, this.path(digest));
   }
 
+  /** Forgets a blob whose bytes turned out to be wrong. */
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.path(digest), { force: true });
+  }
+
   /**
    * Makes sure the blob is here and gives its path. Several callers share one transfer.
-   * @throws BuildError BLOB_CORRUPT if the bytes don't have the digest
+   * @throws BuildError BLOB_CORRUPT if the bytes don't have the digest, BLOB_UNAVAILABLE if they don't come
    */
   async fetch(descriptor: Descriptor, provider: BlobProvider, signal: AbortSignal): Promise<string> {
-    if (this.has(descriptor.digest)) return this.path(descriptor.digest);
-    let running = this.#fetching.get(descriptor.digest);
-    if (!running) {
-      running = this.#fetch(descriptor, provider, signal).finally(() =>
-        this.#fetching.delete(descriptor.digest),
-      );
-      this.#fetching.set(descriptor.digest, running);
+    const { digest } = descriptor;
+    for (let joined = this.#fetching.get(digest); joined; joined = this.#fetching.get(digest)) {
+      try {
+        return await joined.done;
+      } catch (error) {
+        // theirs was canceled, or came from a place that ours does not
+        if (signal.aborted || (joined.provider === provider && !joined.signal.aborted)) throw error;
+      }
     }
-    return running;
+    if (this.has(digest)) return this.path(digest);
+    const done = this.#fetch(descriptor, provider, signal).finally(() => this.#fetching.delete(digest));
+    this.#fetching.set(digest, { done, provider, signal });
+    return done;
   }
 
   async #fetch(descriptor: Descriptor, provider: BlobProvider, signal: AbortSignal): Promise<string> {
-    const file = this.temporaryFile();
-    const hash = createHash("sha256");
-    let size = 0;
-    const out = createWriteStream(file, { highWaterMark: 1 << 20 });
+    const temporary = this.temporaryFile();
+    const file = await open(temporary, "wx");
     try {
-      for await (const chunk of await provider.open(descriptor, signal)) {
+      const hash = createHash("sha256");
+      let size = 0;
+      for await (const chunk of received(descriptor, provider, this.#stallTimeout, signal)) {
         hash.update(chunk);
         size += chunk.length;
-        if (!out.write(chunk)) await once(out, "drain", { signal });
+        await writeAll(file, chunk);
       }
-      out.end();
-      await once(out, "finish");
       const digest = `sha256:${hash.digest("hex")}`;
       if (digest !== descriptor.digest) {
         throw new BuildError(
@@ -94,12 +112,44 @@ export class BlobStore {
           `${provider.name}: unexpected commit digest ${digest}, expected ${descriptor.digest}: failed precondition (${size} bytes)`,
         );
       }
-      await rename(file, this.path(descriptor.digest));
+      await rename(temporary, this.path(descriptor.digest));
       return this.path(descriptor.digest);
     } catch (error) {
-      out.destroy();
-      await rm(file, { force: true });
+      await rm(temporary, { force: true });
       throw error;
+    } finally {
+      await file.close();
     }
   }
+}
+
+/** The bytes of a blob; what fails on their way is told apart from what fails on this machine. */
+async function* received(
+  descriptor: Descriptor,
+  provider: BlobProvider,
+  stallTimeout: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const stalled = new AbortController();
+  const timer = setTimeout(
+    () => stalled.abort(new Error(`${provider.name}: no bytes of ${descriptor.digest} for a while`)),
+    stallTimeout,
+  );
+  try {
+    const stream = await provider.open(descriptor, AbortSignal.any([signal, stalled.signal]));
+    for await (const chunk of stream) {
+      yield chunk;
+      timer.refresh();
+    }
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const cause: unknown = stalled.signal.aborted ? stalled.signal.reason : error;
+    throw new BuildError("BLOB_UNAVAILABLE", messageOf(cause), { cause });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
 }

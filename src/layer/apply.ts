@@ -1,32 +1,18 @@
 // A layer onto a folder that becomes an overlay's layer: whiteouts become overlayfs's, owners, modes, times and extended
 // attributes are kept, and no name or link leads out of the folder.
 import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  createReadStream,
-  lchownSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { chmodSync, chownSync, createReadStream, mkdirSync, rmSync, unlinkSync } from "node:fs";
 import { createGunzip, type Gunzip } from "node:zlib";
 import { pipeline } from "node:stream/promises";
 import { Writable, type Duplex } from "node:stream";
-import { BuildError, type Digest } from "../lib/index.js";
+import { BuildError, codeOf, messageOf, type Digest } from "../lib/index.js";
 import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
+import { EntryWriter } from "./entry-writer.js";
 import { TarParser, type TarSink } from "./tar-parser.js";
 import { join, lstatMaybe, resolveInRoot } from "./tree.js";
 import type { TarEntry } from "./types.js";
 
-const S_IFIFO = 0o010000;
 const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
 
 export interface ApplyOptions {
   /** compressed layer */
@@ -64,7 +50,18 @@ export async function applyLayer(
   });
   const input = createReadStream(options.file, { highWaterMark: 1 << 20 });
   const decoder = await decompressor(options.mediaType, options.file);
-  await (decoder ? pipeline(input, decoder, out) : pipeline(input, out));
+  try {
+    await (decoder ? pipeline(input, decoder, out) : pipeline(input, out));
+  } catch (cause) {
+    if (!codeOf(cause)?.startsWith("Z_")) throw cause;
+    throw new BuildError(
+      "LAYER_INVALID",
+      `layer ${options.file} cannot be decompressed: ${messageOf(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
   parser.finish();
   sink.finish();
   const diffId = `sha256:${hash.digest("hex")}` as Digest;
@@ -104,14 +101,12 @@ async function firstBytes(file: string): Promise<Buffer> {
 
 class LayerSink implements TarSink {
   readonly #options: ApplyOptions;
-  #fd: number | undefined;
-  #file: { path: BytePath; entry: TarEntry } | undefined;
-  /** folder times last: their content changes them */
-  readonly #folders = new Map<BytePath, TarEntry>();
+  readonly #writer: EntryWriter;
   readonly #unpacked = new Set<BytePath>();
 
   constructor(options: ApplyOptions) {
     this.#options = options;
+    this.#writer = new EntryWriter({ skipDevices: options.userXattr, skipXattrs: "trusted.overlay." });
   }
 
   entry(entry: TarEntry): void {
@@ -121,7 +116,7 @@ class LayerSink implements TarSink {
       throw new BuildError("LAYER_INVALID", `layer entry "${entry.name}" leaves the root`);
     const base = parts.pop();
     if (base === undefined) {
-      if (entry.type === "dir") this.#folders.set(target, entry);
+      if (entry.type === "dir") this.#writer.deferFolder(target, entry);
       return;
     }
     const folder = this.#parent(parts);
@@ -129,26 +124,19 @@ class LayerSink implements TarSink {
     if (base.startsWith(".wh.")) return this.#whiteout(folder, base);
     if (!this.#unpacked.has(path) || entry.type !== "dir") this.#clear(path, entry);
     this.#unpacked.add(path);
-    this.#create(path, entry);
+    this.#writer.create(path, entry, () => resolveInRoot(target, entry.linkname, false));
   }
 
   data(chunk: Buffer): void {
-    if (this.#fd === undefined) return;
-    for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at);
+    this.#writer.data(chunk);
   }
 
   end(): void {
-    if (this.#fd === undefined || !this.#file) return;
-    closeSync(this.#fd);
-    this.#fd = undefined;
-    this.#attributes(this.#file.path, this.#file.entry);
-    this.#file = undefined;
+    this.#writer.end();
   }
 
   finish(): void {
-    for (const [path, entry] of [...this.#folders].reverse()) {
-      this.#attributes(path, entry);
-    }
+    this.#writer.finish();
   }
 
   #parent(parts: readonly BytePath[]): BytePath {
@@ -199,44 +187,5 @@ class LayerSink implements TarSink {
     if (!old || (old.isDirectory() && entry.type === "dir")) return;
     if (old.isDirectory()) rmSync(fsPath(path), { recursive: true, force: true });
     else unlinkSync(fsPath(path));
-  }
-
-  #create(path: BytePath, entry: TarEntry): void {
-    switch (entry.type) {
-      case "dir":
-        if (!lstatMaybe(path)) mkdirSync(fsPath(path), 0o755);
-        this.#folders.set(path, entry);
-        return;
-      case "file":
-        this.#fd = openSync(fsPath(path), "wx", 0o600);
-        this.#file = { path, entry };
-        return;
-      case "hardlink":
-        linkSync(fsPath(resolveInRoot(this.#options.target, entry.linkname, false)), fsPath(path));
-        break;
-      case "symlink":
-        symlinkSync(fsPath(entry.linkname), fsPath(path));
-        break;
-      case "char":
-      case "block":
-        // an ordinary user's namespace has no devices; containerd leaves them out there too
-        if (this.#options.userXattr) return;
-        makeNode(path, (entry.type === "char" ? S_IFCHR : S_IFBLK) | 0o600, entry.devmajor, entry.devminor);
-        break;
-      case "fifo":
-        makeNode(path, S_IFIFO | 0o600, 0, 0);
-        break;
-    }
-    this.#attributes(path, entry);
-  }
-
-  #attributes(path: BytePath, entry: TarEntry): void {
-    lchownSync(fsPath(path), entry.uid, entry.gid);
-    if (entry.type !== "symlink") chmodSync(fsPath(path), entry.mode);
-    for (const [name, value] of entry.xattrs) {
-      if (!name.startsWith("trusted.overlay.")) setXattr(path, name, value);
-    }
-    const time = BigInt(entry.mtime) * 1_000_000_000n;
-    setTimes(path, { atime: time, mtime: time });
   }
 }

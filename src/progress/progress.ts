@@ -18,8 +18,11 @@ export class Progress {
     if (!this.#vertices.has(digest)) this.#vertices.set(digest, { digest, name, inputs });
   }
 
+  /** A vertex that starts again, because its cached result is lost, is no longer complete. */
   update(digest: string, change: Partial<ProgressVertex>): void {
-    const vertex = { ...(this.#vertices.get(digest) ?? { digest, name: digest, inputs: [] }), ...change };
+    const known = this.#vertices.get(digest) ?? { digest, name: digest, inputs: [] };
+    const { name, inputs } = known;
+    const vertex = { ...(change.started === undefined ? known : { digest, name, inputs }), ...change };
     this.#vertices.set(digest, vertex);
     this.emit({ kind: "vertex", vertex });
   }

@@ -2,7 +2,7 @@
 // tokens are kept by scope.
 import { createReadStream } from "node:fs";
 import { BuildError, digestOf, messageOf, parseDigest, type Digest } from "../lib/index.js";
-import type { BlobProvider, Descriptor } from "../content/index.js";
+import { resumable, type BlobProvider, type Descriptor } from "../content/index.js";
 import type { CredentialSource } from "./credentials.js";
 import { exchange, type HttpRequest, type HttpResponse } from "./http.js";
 import { formatReference, type Reference } from "./reference.js";
@@ -52,36 +52,16 @@ export class RegistryClient {
   blobs(reference: Reference): BlobProvider {
     return {
       name: `${reference.domain}/${reference.path}`,
-      open: async (descriptor, signal) => this.#resumable(reference, descriptor, signal),
+      open: async (descriptor, signal) =>
+        resumable(
+          descriptor,
+          async (offset) => {
+            const { status, stream } = await this.#openBlob(reference, descriptor, offset, signal);
+            return offset === 0 || status === 206 ? stream : undefined;
+          },
+          signal,
+        ),
     };
-  }
-
-  async #resumable(
-    reference: Reference,
-    descriptor: Descriptor,
-    signal: AbortSignal,
-  ): Promise<AsyncIterable<Uint8Array>> {
-    const first = await this.#openBlob(reference, descriptor, 0, signal);
-    const open = (offset: number): Promise<HttpResponse> =>
-      this.#openBlob(reference, descriptor, offset, signal);
-    return (async function* () {
-      let received = 0;
-      let response = first;
-      for (let attempt = 0; ; attempt++) {
-        try {
-          for await (const chunk of response.stream) {
-            received += (chunk as Buffer).length;
-            yield chunk as Buffer;
-          }
-          if (received >= descriptor.size) return;
-          throw new Error("unexpected EOF");
-        } catch (error) {
-          if (signal.aborted || attempt >= 5) throw error;
-          response = await open(received);
-          if (received > 0 && response.status !== 206) throw error;
-        }
-      }
-    })();
   }
 
   async #openBlob(

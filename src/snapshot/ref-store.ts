@@ -17,8 +17,10 @@ export class Ref {
   blob: LayerDescriptor | undefined;
   /** the layer that this one puts on another result */
   origin: Ref | undefined;
-  /** where the blob can be had */
-  provider: BlobProvider | undefined;
+  /** where the blob can be had, the one to ask first first */
+  providers: readonly BlobProvider[] = [];
+  /** its blob does not unpack to what it should; another blob may */
+  isBroken = false;
 
   constructor(id: number, parent: Ref | undefined, record: LayerRecord) {
     this.id = id;
@@ -55,6 +57,8 @@ export class RefStore {
   readonly #refs = new Map<number, Ref>();
   readonly #unpacking = new Map<number, Promise<void>>();
   readonly #packing = new Map<number, Promise<LayerDescriptor>>();
+  /** blobs that a provider could not give, though it should have them */
+  readonly #failed = new WeakMap<BlobProvider, Set<Digest>>();
   #active = 0;
 
   constructor({ state, database, blobs, worker }: RefStoreOptions) {
@@ -81,12 +85,17 @@ export class RefStore {
     return ref;
   }
 
-  /** Whether every layer's content can be had: from disk, or from where it came from in this process. */
+  /**
+   * Whether every layer's content can be had: from disk, or from where it came from in this process. A transfer that
+   * failed makes it false; nothing else but a new provider makes it true again.
+   */
   isAvailable(ref: Ref): boolean {
     return ref.chain.every(
       (layer) =>
         this.hasFolder(layer) ||
-        (layer.blob !== undefined && (this.#blobs.has(layer.blob.digest) || layer.provider !== undefined)),
+        (layer.blob !== undefined &&
+          !layer.isBroken &&
+          (this.#blobs.has(layer.blob.digest) || layer.providers.length > 0)),
     );
   }
 
@@ -126,7 +135,7 @@ export class RefStore {
     await this.unpack(layer, signal);
     const blob = await this.pack(layer, signal);
     const ref = this.#create(parent, blob, layer.description, layer.createdAt);
-    ref.provider = layer.provider;
+    ref.providers = layer.providers;
     ref.origin = layer;
     await symlink(String(layer.id), join(this.#state.root, layerPath(ref.id)));
     return ref;
@@ -148,33 +157,41 @@ export class RefStore {
         void this.#chains.put(key, made.id);
         return made;
       });
-      ref.blob ??= descriptor;
-      if (ref.blob.digest === descriptor.digest) ref.provider = provider;
-      else if (!this.hasFolder(ref) && !this.#blobs.has(ref.blob.digest)) {
-        ref.blob = descriptor;
-        ref.provider = provider;
-      }
+      if (!this.#failed.get(provider)?.has(descriptor.digest)) this.#provide(ref, descriptor, provider);
     }
     return ref;
+  }
+
+  /** Another place where a layer can be had. */
+  #provide(ref: Ref, descriptor: LayerDescriptor, provider: BlobProvider): void {
+    ref.blob ??= descriptor;
+    if (ref.blob.digest === descriptor.digest) {
+      ref.providers = [provider, ...ref.providers.filter((other) => other.name !== provider.name)];
+    } else if (ref.isBroken || (!this.hasFolder(ref) && !this.#blobs.has(ref.blob.digest))) {
+      ref.blob = descriptor;
+      ref.providers = [provider];
+      ref.isBroken = false;
+    }
   }
 
   /** Makes sure that every layer of `ref` has its folder: blobs are fetched side by side, unpacked in order. */
   async unpack(ref: Ref, signal: AbortSignal): Promise<void> {
     const missing = ref.chain.filter((layer) => !this.hasFolder(layer));
-    for (const layer of missing) this.#fetch(layer, signal).catch(() => undefined);
-    for (const layer of missing) {
+    const files = missing.map((layer) => this.#fetch(layer, signal));
+    for (const file of files) file.catch(() => undefined);
+    for (const [i, layer] of missing.entries()) {
       let running = this.#unpacking.get(layer.id);
       if (!running) {
-        running = this.#unpackOne(layer, signal).finally(() => this.#unpacking.delete(layer.id));
+        running = this.#unpackOne(layer, files[i]!, signal).finally(() => this.#unpacking.delete(layer.id));
         this.#unpacking.set(layer.id, running);
       }
       await running;
     }
   }
 
-  async #unpackOne(ref: Ref, signal: AbortSignal): Promise<void> {
+  async #unpackOne(ref: Ref, fetched: Promise<string>, signal: AbortSignal): Promise<void> {
     if (this.hasFolder(ref)) return;
-    const file = await this.#fetch(ref, signal);
+    const file = await fetched;
     const { upper } = this.newFolders();
     try {
       await this.#worker.perform(
@@ -191,24 +208,38 @@ export class RefStore {
       await rename(join(this.#state.root, upper), join(this.#state.root, layerPath(ref.id)));
     } catch (error) {
       // another process was faster
-      if (codeOf(error) !== "ENOTEMPTY" && codeOf(error) !== "EEXIST") throw error;
+      if (codeOf(error) === "ENOTEMPTY" || codeOf(error) === "EEXIST") return;
+      if (codeOf(error) === "BLOB_CORRUPT" || codeOf(error) === "LAYER_INVALID") {
+        ref.isBroken = true;
+        await this.#blobs.remove(ref.blob!.digest);
+      }
+      throw error;
     } finally {
       await this.discard(upper);
     }
   }
 
-  /** The blob of one layer on disk. */
+  /** The blob of one layer on disk; what one provider can't give, the next is asked for. */
   async #fetch(ref: Ref, signal: AbortSignal): Promise<string> {
-    const { blob, provider } = ref;
+    const { blob } = ref;
     if (!blob)
       throw new BuildError("LAYER_LOST", `layer ${ref.id} (${ref.description}) has neither folder nor blob`);
     if (this.#blobs.has(blob.digest)) return this.#blobs.path(blob.digest);
-    if (!provider)
-      throw new BuildError(
-        "LAYER_LOST",
-        `blob ${blob.digest} is not here, and nothing says where it can be had`,
-      );
-    return this.#blobs.fetch(blob, provider, signal);
+    let lost = new BuildError(
+      "LAYER_LOST",
+      `blob ${blob.digest} is not here, and nothing says where it can be had`,
+    );
+    for (const provider of ref.providers) {
+      try {
+        return await this.#blobs.fetch(blob, provider, signal);
+      } catch (error) {
+        if (codeOf(error) !== "BLOB_UNAVAILABLE" && codeOf(error) !== "BLOB_CORRUPT") throw error;
+        lost = error as BuildError;
+        this.#failed.set(provider, (this.#failed.get(provider) ?? new Set()).add(blob.digest));
+        ref.providers = ref.providers.filter((other) => other !== provider);
+      }
+    }
+    throw lost;
   }
 
   /** The descriptors of all layers, lowest first; layers that were never packed are packed now. */

@@ -2,9 +2,11 @@
 //   keys    what it is known by, from the definition alone: nothing is solved
 //   lookup  whether a store has it; inputs are solved only where their content is the key that is left
 //   result  the stored result, or the op run on the solved inputs
+// A stored result is only a promise of bytes. Where it is broken, `forget` lets go of it, and the questions are asked
+// again.
 import { messageOf } from "../lib/index.js";
 import { KeyNode, recordDigest, type KeyLink } from "./key-node.js";
-import type { CacheMap, CacheStore, Lookup, MissReason, RecordId, Vertex } from "./types.js";
+import type { CacheMap, CacheStore, Lookup, MissReason, RecordId, StoredResult, Vertex } from "./types.js";
 import type { Solver } from "./solver.js";
 
 export interface Match<R> {
@@ -19,12 +21,16 @@ export class EdgeState<R> {
   readonly #solver: Solver<R>;
   #maps: Promise<readonly CacheMap<R>[]> | undefined;
   #keys: Promise<readonly KeyNode[]> | undefined;
-  #match: Promise<Match<R> | undefined> | undefined;
+  #matches: Promise<readonly Match<R>[]> | undefined;
   #result: Promise<R> | undefined;
   readonly #contentKeys: (Promise<KeyNode> | undefined)[] = [];
   /** the settled content keys */
   readonly #knownContent: (KeyNode | undefined)[] = [];
   #missReason: MissReason = { kind: "unknown-step" };
+  /** the result, once it is known */
+  #value: R | undefined;
+  /** the keys that the result was found by in a store; none if the op ran */
+  #loadedKeys: readonly KeyNode[] | undefined;
   /** same edge under another vertex that ran first */
   #twin: EdgeState<R> | undefined;
 
@@ -63,40 +69,39 @@ export class EdgeState<R> {
     });
   }
 
-  /** Where the edge is found. */
-  match(): Promise<Match<R> | undefined> {
-    this.#match ??= this.#findMatch();
-    return this.#match;
+  /** The stores the edge is found in, in order. */
+  matches(): Promise<readonly Match<R>[]> {
+    this.#matches ??= this.#findMatches();
+    return this.#matches;
   }
 
-  async #findMatch(): Promise<Match<R> | undefined> {
+  async #findMatches(): Promise<readonly Match<R>[]> {
     const [maps, keys] = await Promise.all([this.maps(), this.keys()]);
-    await Promise.all(this.inputs.map((input) => input.match()));
+    await Promise.all(this.inputs.map((input) => input.matches()));
     if (this.vertex.ignoreCache) {
       this.#missReason = { kind: "no-cache" };
-      return undefined;
+      return [];
     }
     const { local } = this.#solver;
     const here = this.#probe(keys, [local]);
-    if (here) return here;
+    if (here.length > 0) return here;
     const stores = await this.#solver.stores();
     const first = this.#probe(keys, stores);
-    if (first || this.inputs.length === 0) return first;
+    if (first.length > 0 || this.inputs.length === 0) return first;
     const wanted = this.#wantedContent(keys, maps[0]!, stores);
-    if (wanted.size === 0) return undefined;
+    if (wanted.size === 0) return [];
     await Promise.all([...wanted].map((i) => this.#contentKey(i)));
     this.#linkContentKeys(keys);
     return this.#probe(keys, stores);
   }
 
-  /** The first store, in order, that has a result under one of the keys. */
-  #probe(keys: readonly KeyNode[], stores: readonly CacheStore<R>[]): Match<R> | undefined {
-    for (const store of stores) {
+  /** The stores that have a result under one of the keys. */
+  #probe(keys: readonly KeyNode[], stores: readonly CacheStore<R>[]): readonly Match<R>[] {
+    return stores.flatMap((store) => {
       const ids = new Set(keys.flatMap((key) => [...key.idsIn(store)]));
       const withResult = [...ids].filter((id) => store.results(id).length > 0);
-      if (withResult.length > 0) return { store, ids: withResult };
-    }
-    return undefined;
+      return withResult.length > 0 ? [{ store, ids: withResult }] : [];
+    });
   }
 
   /** The inputs whose content keys could still make a match: they alone stand in the way of some store. */
@@ -118,9 +123,12 @@ export class EdgeState<R> {
   #contentKey(i: number): Promise<KeyNode> {
     this.#contentKeys[i] ??= (async () => {
       const map = (await this.maps())[0]!;
-      const result = await this.inputs[i]!.result();
+      const input = this.inputs[i]!;
+      await input.result();
       const digest = await this.#solver.withVertex(this.vertex, () =>
-        this.#solver.contentDigest(map.inputs[i]!.contentDigest!, result),
+        this.#solver.withResults([input], ([result]) =>
+          map.inputs[i]!.contentDigest!(result as R, this.#solver.signal),
+        ),
       );
       const node = this.#solver.rootKey(recordDigest(digest, -1));
       this.#knownContent[i] = node;
@@ -130,14 +138,13 @@ export class EdgeState<R> {
   }
 
   result(): Promise<R> {
-    this.#result ??= this.#makeResult();
+    this.#result ??= this.#makeResult().then((value) => (this.#value = value));
     return this.#result;
   }
 
   async #makeResult(): Promise<R> {
     const solver = this.#solver;
-    const match = await this.match();
-    const loaded = match && (await this.#load(match));
+    const loaded = await this.#load(await this.matches());
     if (loaded) return loaded.value;
     if (this.inputs.length > 0) {
       const maps = await this.maps();
@@ -146,8 +153,7 @@ export class EdgeState<R> {
       await Promise.all(byContent.map((i) => this.#contentKey(i)));
       this.#linkContentKeys(await this.keys());
       if (!this.vertex.ignoreCache && this.#knownContent.some((node) => node)) {
-        const again = this.#probe(await this.keys(), await solver.stores());
-        const second = again && again !== match && (await this.#load(again));
+        const second = await this.#load(this.#probe(await this.keys(), await solver.stores()));
         if (second) return second.value;
       }
     }
@@ -160,8 +166,7 @@ export class EdgeState<R> {
       for (const key of keys) key.result = { value, createdAt: Date.now() };
       return value;
     }
-    const inputs = await Promise.all(this.inputs.map((input) => input.result()));
-    const outputs = await solver.run(this.vertex, inputs, { kind: "miss", reason: this.#missReason });
+    const outputs = await solver.run(this.vertex, this.inputs, { kind: "miss", reason: this.#missReason });
     const value = outputs[this.index] as R;
     for (const key of keys) {
       key.result = { value, createdAt: Date.now() };
@@ -170,33 +175,66 @@ export class EdgeState<R> {
     return value;
   }
 
-  async #load(match: Match<R>): Promise<{ value: R } | undefined> {
-    const solver = this.#solver;
-    const { store, ids } = match;
-    for (const id of ids) {
-      for (const stored of store.results(id)) {
-        try {
-          const value = await stored.load(solver.signal);
-          if (value === undefined) continue;
-          const keys = await this.keys();
-          this.#linkContentKeys(keys);
-          for (const key of keys) {
-            key.result = { value, createdAt: stored.createdAt };
-            solver.adopt(key, store, ids);
-            solver.save(key, value);
-          }
-          solver.completed(this.vertex, { kind: "hit", source: store.name });
-          return { value };
-        } catch (error) {
-          if (solver.signal.aborted) throw error;
-          this.#missReason = { kind: "result-gone", source: store.name, message: messageOf(error) };
-          solver.warn(
-            `cached result of ${this.vertex.name} from ${store.name} cannot be used: ${messageOf(error)}`,
-          );
+  /** The first result of the matches that can be had. */
+  async #load(matches: readonly Match<R>[]): Promise<{ value: R } | undefined> {
+    for (const { store, ids } of matches) {
+      for (const id of ids) {
+        for (const stored of store.results(id)) {
+          const loaded = await this.#loadOne(store, stored);
+          if (!loaded) continue;
+          await this.#found(loaded.value, stored.createdAt, { store, ids });
+          return loaded;
         }
       }
     }
     return undefined;
+  }
+
+  async #loadOne(store: CacheStore<R>, stored: StoredResult<R>): Promise<{ value: R } | undefined> {
+    const solver = this.#solver;
+    try {
+      const value = await stored.load(solver.signal);
+      if (value !== undefined) return { value };
+      this.#missReason = { kind: "result-gone", source: store.name, message: "its layers are gone" };
+    } catch (error) {
+      if (solver.signal.aborted) throw error;
+      this.#missReason = { kind: "result-gone", source: store.name, message: messageOf(error) };
+      solver.warn(
+        `cached result of ${this.vertex.name} from ${store.name} cannot be used: ${messageOf(error)}`,
+      );
+    }
+    return undefined;
+  }
+
+  async #found(value: R, createdAt: number, { store, ids }: Match<R>): Promise<void> {
+    const keys = await this.keys();
+    this.#linkContentKeys(keys);
+    for (const key of keys) {
+      key.result = { value, createdAt };
+      this.#solver.adopt(key, store, ids);
+      this.#solver.save(key, value);
+    }
+    this.#loadedKeys = keys;
+    this.#solver.completed(this.vertex, { kind: "hit", source: store.name });
+  }
+
+  /**
+   * Lets go of a result whose bytes cannot be had.
+   * @returns whether asking for the result again may give another one: it came from a store
+   */
+  forget(value: R, reason: string): boolean {
+    if (this.#twin) return this.#twin.forget(value, reason);
+    if (this.#value !== value) return true;
+    if (!this.#loadedKeys) return false;
+    for (const key of this.#loadedKeys) key.result = undefined;
+    this.#loadedKeys = undefined;
+    this.#matches = undefined;
+    this.#result = undefined;
+    this.#value = undefined;
+    this.#missReason = { kind: "result-gone", source: "cache", message: reason };
+    this.#solver.reopen(this.vertex);
+    this.#solver.warn(`cached result of ${this.vertex.name} cannot be used: ${reason}`);
+    return true;
   }
 
   #linkContentKeys(keys: readonly KeyNode[]): void {
@@ -207,7 +245,7 @@ export class EdgeState<R> {
 
   /** For progress: a step that nothing needed, because what stands on it was found. */
   async knownLookup(): Promise<Lookup | undefined> {
-    const match = await this.match().catch(() => undefined);
+    const [match] = await this.matches().catch(() => []);
     if (match) return { kind: "hit", source: match.store.name };
     const keys = await this.keys();
     // a store may know the step and have no result of it

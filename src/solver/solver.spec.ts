@@ -6,6 +6,10 @@ import type { CacheMap, Lookup, RecordId, StoredRecord, Vertex, WritableCacheSto
 /** A store in memory; the same rules as the database's. */
 class MemoryStore implements WritableCacheStore<string> {
   readonly name = "local";
+  /** values whose bytes are gone; found out only when they are used */
+  readonly lost = new Set<string>();
+  /** those of them that were found out */
+  readonly found = new Set<string>();
   readonly #records = new Map<RecordId, { record: StoredRecord; results: string[] }>();
 
   roots(digest: Digest): readonly RecordId[] {
@@ -32,7 +36,10 @@ class MemoryStore implements WritableCacheStore<string> {
   }
 
   results(id: RecordId) {
-    return (this.#records.get(id)?.results ?? []).map((value) => ({ createdAt: 0, load: async () => value }));
+    return (this.#records.get(id)?.results ?? []).map((value) => ({
+      createdAt: 0,
+      load: async () => (this.found.has(value) ? undefined : value),
+    }));
   }
 
   save(record: StoredRecord, result: string | undefined): RecordId {
@@ -74,8 +81,16 @@ function solve(steps: readonly Step[], target: string, store: MemoryStore) {
         op: {
           cacheMaps: async () => [map],
           run: async (values) => {
+            const gone = values.find((value) => store.lost.has(value));
+            if (gone !== undefined) {
+              store.found.add(gone);
+              throw new Error(`${gone} is lost`);
+            }
             ran.push(step.name);
-            return [step.run(values)];
+            const value = step.run(values);
+            store.lost.delete(value);
+            store.found.delete(value);
+            return [value];
           },
         },
       };
@@ -88,9 +103,16 @@ function solve(steps: readonly Step[], target: string, store: MemoryStore) {
     imports: Promise.resolve([]),
     signal: new AbortController().signal,
     warn: () => undefined,
+    isAvailable: (value) => !store.found.has(value),
     events: { started: () => undefined, completed: (vertex, lookup) => lookups.set(vertex, lookup) },
   });
-  return solver.solve({ vertex: idOf(target), index: 0 }).then((value) => ({ value, ran, lookups }));
+  return solver.solve([{ vertex: idOf(target), index: 0 }], async ([value]) => {
+    if (store.lost.has(value!)) {
+      store.found.add(value!);
+      throw new Error(`${value} is lost`);
+    }
+    return { value, ran, lookups };
+  });
 }
 
 const base: Step = { name: "base", run: () => "base" };
@@ -124,6 +146,34 @@ describe("Solver", () => {
     const changed = await solve([files("changed|unused"), copy], "copy", store);
     expect(changed.ran).toEqual(["files", "copy"]);
     expect(changed.value).toBe("copied changed");
+  });
+
+  it("runs the steps whose cached results turn out to be lost, and no others", async () => {
+    const store = new MemoryStore();
+    const steps = (last: string): Step[] => [
+      base,
+      { name: "a", inputs: ["base"], run: ([x]) => `${x}+a` },
+      { name: "b", inputs: ["a"], run: ([x]) => `${x}+b` },
+      { name: last, inputs: ["b"], run: ([x]) => `${x}+${last}` },
+    ];
+    await solve(steps("c"), "c", store);
+    store.lost.add("base+a+b");
+    const changed = await solve(steps("d"), "d", store);
+    expect(changed.value).toBe("base+a+b+d");
+    expect(changed.ran).toEqual(["b", "d"]);
+
+    store.lost.add("base+a").add("base+a+b");
+    expect((await solve(steps("e"), "e", store)).ran).toEqual(["base", "a", "b", "e"]);
+  });
+
+  it("makes a result anew that is lost when it is exported", async () => {
+    const store = new MemoryStore();
+    const steps: Step[] = [base, { name: "a", inputs: ["base"], run: ([x]) => `${x}+a` }];
+    await solve(steps, "a", store);
+    store.lost.add("base+a");
+    const again = await solve(steps, "a", store);
+    expect(again.value).toBe("base+a");
+    expect(again.ran).toEqual(["base", "a"]);
   });
 
   it("runs equal steps of one build once", async () => {

@@ -1,10 +1,9 @@
 // Solves edges of a graph: each vertex once, from the cache where a store has it. What is the same under different
 // names is found while it runs and solved once.
-import type { Digest } from "../lib/index.js";
+import { messageOf, type Digest } from "../lib/index.js";
 import { EdgeState } from "./edge.js";
 import { KeyNode } from "./key-node.js";
 import type {
-  CacheMapInput,
   CacheStore,
   Edge,
   Lookup,
@@ -23,6 +22,8 @@ export interface SolverOptions<R> {
   readonly events: SolverEvents;
   readonly signal: AbortSignal;
   readonly warn: (message: string) => void;
+  /** whether the bytes of a result are here or can be had; a result from a store can turn out to be lost */
+  readonly isAvailable: (value: R) => boolean;
 }
 
 export class Solver<R> {
@@ -43,12 +44,36 @@ export class Solver<R> {
     this.signal = options.signal;
   }
 
-  /** @throws what the op that failed threw */
-  async solve(edge: Edge): Promise<R> {
-    const state = this.#edge(edge);
-    const value = await state.result();
-    await this.#reportUnused();
-    return value;
+  /**
+   * Solves edges and hands `use` their results; again with new ones, should the bytes of a cached result turn out to
+   * be lost while it is used.
+   * @throws what the op that failed threw
+   */
+  async solve<T>(edges: readonly Edge[], use: (values: readonly R[]) => Promise<T>): Promise<T> {
+    const states = edges.map((edge) => this.#edge(edge));
+    return this.withResults(states, async (values) => {
+      await this.#reportUnused();
+      return use(values);
+    });
+  }
+
+  async withResults<T>(
+    edges: readonly EdgeState<R>[],
+    use: (values: readonly R[]) => Promise<T>,
+  ): Promise<T> {
+    for (;;) {
+      const values = await Promise.all(edges.map((edge) => edge.result()));
+      try {
+        return await use(values);
+      } catch (error) {
+        const lost = edges.flatMap((edge, i) =>
+          this.#options.isAvailable(values[i]!) ? [] : [{ edge, value: values[i]! }],
+        );
+        const reason = messageOf(error);
+        const canRetry = lost.length > 0 && lost.every(({ edge, value }) => edge.forget(value, reason));
+        if (!canRetry || this.signal.aborted) throw error;
+      }
+    }
   }
 
   /** The keys of a solved edge, for cache export. */
@@ -125,10 +150,6 @@ export class Solver<R> {
     }
   }
 
-  contentDigest(compute: NonNullable<CacheMapInput<R>["contentDigest"]>, result: R): Promise<Digest> {
-    return compute(result, this.signal);
-  }
-
   /** The key of something that has no inputs, one object for each. */
   rootKey(digest: Digest): KeyNode {
     let node = this.#rootKeys.get(digest);
@@ -154,23 +175,32 @@ export class Solver<R> {
     return edge;
   }
 
-  run(vertex: Vertex<R>, inputs: readonly R[], lookup: Lookup): Promise<readonly R[]> {
+  /** Runs a step, once for all its outputs. */
+  run(vertex: Vertex<R>, inputs: readonly EdgeState<R>[], lookup: Lookup): Promise<readonly R[]> {
     let running = this.#runs.get(vertex.digest);
     if (!running) {
-      this.#start(vertex);
-      running = vertex.op.run(inputs, this.signal).then(
-        (outputs) => {
-          this.#complete(vertex, lookup, undefined);
-          return outputs;
-        },
-        (error: unknown) => {
-          this.#complete(vertex, undefined, error as Error);
-          throw error;
-        },
-      );
+      running = this.#run(vertex, inputs, lookup);
       this.#runs.set(vertex.digest, running);
     }
     return running;
+  }
+
+  async #run(vertex: Vertex<R>, inputs: readonly EdgeState<R>[], lookup: Lookup): Promise<readonly R[]> {
+    this.#start(vertex);
+    try {
+      const outputs = await this.withResults(inputs, (values) => vertex.op.run(values, this.signal));
+      this.#complete(vertex, lookup, undefined);
+      return outputs;
+    } catch (error) {
+      this.#complete(vertex, undefined, error as Error);
+      throw error;
+    }
+  }
+
+  /** A step that was found is to run after all. */
+  reopen(vertex: Vertex<R>): void {
+    this.#started.delete(vertex.digest);
+    this.#completed.delete(vertex.digest);
   }
 
   completed(vertex: Vertex<R>, lookup: Lookup): void {

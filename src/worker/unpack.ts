@@ -1,23 +1,19 @@
 // ADD of an archive: a tar file, compressed or not, is unpacked instead of copied.
 import { spawn } from "node:child_process";
-import {
-  closeSync,
-  createReadStream,
-  lchownSync,
-  linkSync,
-  mkdirSync,
-  chmodSync,
-  openSync,
-  readSync,
-  rmSync,
-  symlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, createReadStream, openSync, readSync, rmSync } from "node:fs";
 import { createGunzip } from "node:zlib";
 import type { Readable } from "node:stream";
 import { BuildError } from "../lib/index.js";
-import { join, lstatMaybe, resolveInRoot, TarParser, type TarEntry, type TarSink } from "../layer/index.js";
-import { fsPath, makeNode, setTimes, setXattr, textOf, type BytePath } from "../linux/index.js";
+import {
+  EntryWriter,
+  join,
+  lstatMaybe,
+  resolveInRoot,
+  TarParser,
+  type TarEntry,
+  type TarSink,
+} from "../layer/index.js";
+import { fsPath, textOf, type BytePath } from "../linux/index.js";
 import { makeFolders, type Owner } from "./copy.js";
 
 /** @returns whether `path` is an archive and was unpacked into the folder `dest` */
@@ -94,13 +90,12 @@ async function isArchive(file: BytePath): Promise<boolean> {
 class UnpackSink implements TarSink {
   readonly #root: BytePath;
   readonly #owner: Owner | undefined;
-  #fd: number | undefined;
-  #current: { path: BytePath; entry: TarEntry } | undefined;
-  readonly #folders = new Map<BytePath, TarEntry>();
+  readonly #writer: EntryWriter;
 
   constructor(root: BytePath, owner: Owner | undefined) {
     this.#root = root;
     this.#owner = owner;
+    this.#writer = new EntryWriter({ owner });
   }
 
   entry(entry: TarEntry): void {
@@ -115,54 +110,18 @@ class UnpackSink implements TarSink {
     const old = lstatMaybe(path);
     if (old && !(old.isDirectory() && entry.type === "dir"))
       rmSync(fsPath(path), { recursive: true, force: true });
-    switch (entry.type) {
-      case "dir":
-        if (!lstatMaybe(path)) mkdirSync(fsPath(path), 0o755);
-        this.#folders.set(path, entry);
-        return;
-      case "file":
-        this.#fd = openSync(fsPath(path), "w", 0o600);
-        this.#current = { path, entry };
-        return;
-      case "hardlink":
-        linkSync(fsPath(resolveInRoot(this.#root, entry.linkname, false)), fsPath(path));
-        break;
-      case "symlink":
-        symlinkSync(fsPath(entry.linkname), fsPath(path));
-        break;
-      case "char":
-        makeNode(path, 0o020600, entry.devmajor, entry.devminor);
-        break;
-      case "block":
-        makeNode(path, 0o060600, entry.devmajor, entry.devminor);
-        break;
-      case "fifo":
-        makeNode(path, 0o010600, 0, 0);
-    }
-    this.#attributes(path, entry);
+    this.#writer.create(path, entry, () => resolveInRoot(this.#root, entry.linkname, false));
   }
 
   data(chunk: Buffer): void {
-    if (this.#fd === undefined) return;
-    for (let at = 0; at < chunk.length;) at += writeSync(this.#fd, chunk, at);
+    this.#writer.data(chunk);
   }
 
   end(): void {
-    if (this.#fd === undefined || !this.#current) return;
-    closeSync(this.#fd);
-    this.#fd = undefined;
-    this.#attributes(this.#current.path, this.#current.entry);
+    this.#writer.end();
   }
 
   finish(): void {
-    for (const [path, entry] of [...this.#folders].reverse()) this.#attributes(path, entry);
-  }
-
-  #attributes(path: BytePath, entry: TarEntry): void {
-    lchownSync(fsPath(path), this.#owner?.uid ?? entry.uid, this.#owner?.gid ?? entry.gid);
-    if (entry.type !== "symlink") chmodSync(fsPath(path), entry.mode);
-    for (const [name, value] of entry.xattrs) setXattr(path, name, value);
-    const time = BigInt(entry.mtime) * 1_000_000_000n;
-    setTimes(path, { atime: time, mtime: time });
+    this.#writer.finish();
   }
 }

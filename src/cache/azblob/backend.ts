@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { posix } from "node:path";
 import { BuildError, codeOf, Limiter, messageOf, type Digest } from "../../lib/index.js";
-import type { BlobProvider, Descriptor } from "../../content/index.js";
+import { resumable, type BlobProvider, type Descriptor } from "../../content/index.js";
 import type { CacheBackend } from "../types.js";
 import type { AzblobConfig } from "./types.js";
 import type { BlockBlobClient, ContainerClient } from "@azure/storage-blob";
@@ -25,15 +25,15 @@ export class AzblobBackend implements CacheBackend {
   constructor(config: AzblobConfig, limiter = new Limiter(32)) {
     this.#config = config;
     this.#limiter = limiter;
-    this.name = `azblob ${config.container}`;
+    this.name = `azblob ${config.accountUrl}/${config.container}`;
+    this.blobs = {
+      name: this.name,
+      open: async (descriptor, signal) =>
+        resumable(descriptor, (offset) => this.#open(descriptor, offset, signal), signal),
+    };
   }
 
-  readonly blobs: BlobProvider = {
-    get name(): string {
-      return "azblob";
-    },
-    open: (descriptor, signal) => this.#open(descriptor, signal),
-  };
+  readonly blobs: BlobProvider;
 
   async readManifests(signal: AbortSignal): Promise<readonly { name: string; data: Buffer }[]> {
     const container = await this.#client();
@@ -138,16 +138,20 @@ export class AzblobBackend implements CacheBackend {
     await blob.commitBlockList(ids, { abortSignal: signal, conditions: { ifNoneMatch: "*" } });
   }
 
-  async #open(descriptor: Descriptor, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  async #open(
+    { digest }: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
     try {
       const container = await this.#client();
-      const blob = container.getBlobClient(this.#blobPath(descriptor.digest));
+      const blob = container.getBlobClient(this.#blobPath(digest));
       const response = await this.#limiter.run(() =>
-        blob.download(undefined, undefined, { abortSignal: signal, maxRetryRequests: 5 }),
+        blob.download(offset, undefined, { abortSignal: signal }),
       );
       return response.readableStreamBody as unknown as AsyncIterable<Uint8Array>;
     } catch (error) {
-      throw this.#explain(error, `download ${descriptor.digest}`);
+      throw this.#explain(error, `download ${digest}`);
     }
   }
 

@@ -46,6 +46,7 @@ export class PlainProgress {
       this.#line(shown, vertex.name.replaceAll("\n", " "));
     }
     shown.vertex = vertex;
+    if (vertex.completed === undefined) shown.done = false;
     if (vertex.completed === undefined || shown.done) return;
     shown.done = true;
     this.#flush(shown);

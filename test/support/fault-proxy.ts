@@ -1,0 +1,43 @@
+// azproxy.mjs in front of a server: the same address space, with faults and delays set from the test.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { request, type IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { json } from "node:stream/consumers";
+
+export interface FaultProxy {
+  /** host and port to use instead of the server's */
+  readonly address: string;
+  /** replaces all rules; see `azproxy.mjs --help` */
+  setFaults(rules: readonly object[]): Promise<void>;
+  stats(): Promise<{ readonly faults: Readonly<Record<string, number>> }>;
+  stop(): void;
+}
+
+/** @param target host and port of a server that speaks http */
+export async function startFaultProxy(target: string): Promise<FaultProxy> {
+  const script = join(import.meta.dirname, "azproxy.mjs");
+  const child = spawn(process.execPath, [script, "--target", target], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+  const { listen, control } = JSON.parse(line) as { listen: string; control: string };
+  return {
+    address: listen,
+    setFaults: async (rules) => {
+      await ask(control, "PUT", "/faults", rules);
+    },
+    stats: async () => (await ask(control, "GET", "/stats")) as Awaited<ReturnType<FaultProxy["stats"]>>,
+    stop: () => void child.kill(),
+  };
+}
+
+/** On a connection of its own: a test that waits for a build blocks long enough for an idle one to be closed. */
+async function ask(control: string, method: string, path: string, body?: unknown): Promise<unknown> {
+  const out = request(`http://${control}${path}`, { method, agent: false });
+  out.end(body === undefined ? "" : JSON.stringify(body));
+  const [response] = (await once(out, "response")) as [IncomingMessage];
+  if (response.statusCode !== 200) throw new Error(`azproxy: ${response.statusCode}`);
+  return json(response);
+}
