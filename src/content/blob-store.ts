@@ -12,6 +12,7 @@ interface Transfer {
   readonly done: Promise<string>;
   readonly provider: BlobProvider;
   readonly signal: AbortSignal;
+  readonly temporary: string;
 }
 
 let counter = 0;
@@ -89,13 +90,25 @@ export class BlobStore {
       }
     }
     if (this.has(digest)) return this.path(digest);
-    const done = this.#fetch(descriptor, provider, signal).finally(() => this.#fetching.delete(digest));
-    this.#fetching.set(digest, { done, provider, signal });
+    const temporary = this.temporaryFile();
+    const done = this.#fetch(descriptor, provider, temporary, signal).finally(() =>
+      this.#fetching.delete(digest),
+    );
+    this.#fetching.set(digest, { done, provider, signal, temporary });
     return done;
   }
 
-  async #fetch(descriptor: Descriptor, provider: BlobProvider, signal: AbortSignal): Promise<string> {
-    const temporary = this.temporaryFile();
+  /** The file that a blob on its way is written to; it is not verified before it has the blob's own path. */
+  growing(digest: Digest): string | undefined {
+    return this.#fetching.get(digest)?.temporary;
+  }
+
+  async #fetch(
+    descriptor: Descriptor,
+    provider: BlobProvider,
+    temporary: string,
+    signal: AbortSignal,
+  ): Promise<string> {
     const file = await open(temporary, "wx");
     try {
       const hash = createHash("sha256");

@@ -2,12 +2,13 @@
 // attributes are kept, and no name or link leads out of the folder.
 import { createHash } from "node:crypto";
 import { chmodSync, chownSync, createReadStream, mkdirSync, rmSync, unlinkSync } from "node:fs";
-import { createGunzip, type Gunzip } from "node:zlib";
+import { createGunzip } from "node:zlib";
 import { pipeline } from "node:stream/promises";
 import { Writable, type Duplex } from "node:stream";
 import { BuildError, codeOf, messageOf, type Digest } from "../lib/index.js";
 import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
 import { EntryWriter } from "./entry-writer.js";
+import { growingFile } from "./growing-file.js";
 import { TarParser, type TarSink } from "./tar-parser.js";
 import { join, lstatMaybe, resolveInRoot } from "./tree.js";
 import type { TarEntry } from "./types.js";
@@ -17,6 +18,8 @@ const S_IFCHR = 0o020000;
 export interface ApplyOptions {
   /** compressed layer */
   readonly file: string;
+  /** its name while it is still being written; read as it grows */
+  readonly growing?: string | undefined;
   readonly mediaType: string;
   readonly target: BytePath;
   /** folders of the layers below, highest first: a parent that the archive leaves out looks as it does there */
@@ -30,7 +33,9 @@ export interface ApplyOptions {
 /** @throws BuildError LAYER_INVALID, BLOB_CORRUPT */
 export async function applyLayer(
   options: ApplyOptions,
+  signal: AbortSignal,
 ): Promise<{ diffId: Digest; uncompressedSize: number }> {
+  const { file, growing, mediaType, diffId: expected } = options;
   const hash = createHash("sha256");
   let size = 0;
   const sink = new LayerSink(options);
@@ -48,61 +53,63 @@ export async function applyLayer(
       }
     },
   });
-  const input = createReadStream(options.file, { highWaterMark: 1 << 20 });
-  const decoder = await decompressor(options.mediaType, options.file);
+  const bytes =
+    growing === undefined
+      ? createReadStream(file, { highWaterMark: 1 << 20 })
+      : growingFile(growing, file, signal);
+  const { first, all } = await peek(bytes);
+  const decoder = await decompressor(mediaType, first, file);
   try {
-    await (decoder ? pipeline(input, decoder, out) : pipeline(input, out));
+    await (decoder ? pipeline(all, decoder, out) : pipeline(all, out));
   } catch (cause) {
     if (!codeOf(cause)?.startsWith("Z_")) throw cause;
-    throw new BuildError(
-      "LAYER_INVALID",
-      `layer ${options.file} cannot be decompressed: ${messageOf(cause)}`,
-      {
-        cause,
-      },
-    );
+    throw new BuildError("LAYER_INVALID", `layer ${file} cannot be decompressed: ${messageOf(cause)}`, {
+      cause,
+    });
   }
   parser.finish();
   sink.finish();
   const diffId = `sha256:${hash.digest("hex")}` as Digest;
-  if (options.diffId !== undefined && diffId !== options.diffId) {
-    throw new BuildError(
-      "BLOB_CORRUPT",
-      `layer ${options.file} unpacks to ${diffId}, expected ${options.diffId}`,
-    );
+  if (expected !== undefined && diffId !== expected) {
+    throw new BuildError("BLOB_CORRUPT", `layer ${file} unpacks to ${diffId}, expected ${expected}`);
   }
   return { diffId, uncompressedSize: size };
 }
 
-async function decompressor(mediaType: string, file: string): Promise<Duplex | undefined> {
-  const head = await firstBytes(file);
-  if (head[0] === 0x1f && head[1] === 0x8b) return gunzip();
-  if (head.readUInt32LE(0) === 0xfd2fb528) {
+async function peek(bytes: AsyncIterable<Buffer>): Promise<{ first: Buffer; all: AsyncIterable<Buffer> }> {
+  const iterator = bytes[Symbol.asyncIterator]();
+  const start = await iterator.next();
+  const first = start.done ? Buffer.alloc(0) : start.value;
+  const all = (async function* () {
+    yield first;
+    yield* { [Symbol.asyncIterator]: () => iterator };
+  })();
+  return { first, all };
+}
+
+async function decompressor(mediaType: string, head: Buffer, file: string): Promise<Duplex | undefined> {
+  if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) return createGunzip({ chunkSize: 1 << 20 });
+  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) {
     const zlib = await import("node:zlib");
     const create = (zlib as unknown as { createZstdDecompress?: () => Duplex }).createZstdDecompress;
     if (create) return create();
     const { ZSTDDecompress } = await import("./zstd.js");
     return new ZSTDDecompress();
   }
-  if (/gzip/.test(mediaType))
+  if (mediaType.includes("gzip"))
     throw new BuildError("LAYER_INVALID", `layer ${file} is not gzip: invalid header`);
   return undefined;
-}
-
-function gunzip(): Gunzip {
-  return createGunzip({ chunkSize: 1 << 20 });
-}
-
-async function firstBytes(file: string): Promise<Buffer> {
-  const head = Buffer.alloc(4);
-  for await (const chunk of createReadStream(file, { end: 3 })) (chunk as Buffer).copy(head);
-  return head;
 }
 
 class LayerSink implements TarSink {
   readonly #options: ApplyOptions;
   readonly #writer: EntryWriter;
+  /** what the archive has brought; the target was empty before */
   readonly #unpacked = new Set<BytePath>();
+  /** folders that had to be made for it */
+  readonly #implied = new Set<BytePath>();
+  /** real folder of each name that was resolved; holds until something is replaced */
+  readonly #resolved = new Map<BytePath, BytePath>();
 
   constructor(options: ApplyOptions) {
     this.#options = options;
@@ -111,18 +118,16 @@ class LayerSink implements TarSink {
 
   entry(entry: TarEntry): void {
     const { target } = this.#options;
-    const parts = entry.name.split("/").filter((part) => part !== "" && part !== ".");
-    if (parts.includes(".."))
-      throw new BuildError("LAYER_INVALID", `layer entry "${entry.name}" leaves the root`);
-    const base = parts.pop();
-    if (base === undefined) {
+    const { parent, base } = splitName(entry.name);
+    if (base === "") {
       if (entry.type === "dir") this.#writer.deferFolder(target, entry);
       return;
     }
-    const folder = this.#parent(parts);
+    let folder = this.#resolved.get(parent);
+    if (folder === undefined) this.#resolved.set(parent, (folder = this.#parent(parent)));
     const path = join(folder, base);
     if (base.startsWith(".wh.")) return this.#whiteout(folder, base);
-    if (!this.#unpacked.has(path) || entry.type !== "dir") this.#clear(path, entry);
+    if (this.#unpacked.has(path) || this.#implied.has(path)) this.#clear(path, entry);
     this.#unpacked.add(path);
     this.#writer.create(path, entry, () => resolveInRoot(target, entry.linkname, false));
   }
@@ -139,9 +144,9 @@ class LayerSink implements TarSink {
     this.#writer.finish();
   }
 
-  #parent(parts: readonly BytePath[]): BytePath {
+  #parent(parent: BytePath): BytePath {
     const { target, parents } = this.#options;
-    const folder = resolveInRoot(target, parts.join("/"));
+    const folder = resolveInRoot(target, parent);
     if (lstatMaybe(folder)?.isDirectory()) return folder;
     // a folder that the archive does not mention: as in the layers below
     let path = target;
@@ -152,6 +157,7 @@ class LayerSink implements TarSink {
       path = join(path, part);
       if (lstatMaybe(path)) continue;
       mkdirSync(fsPath(path), 0o755);
+      this.#implied.add(path);
       const relative = path.slice(target.length + 1);
       for (const lower of parents) {
         const stat = lstatMaybe(join(lower, relative));
@@ -178,6 +184,7 @@ class LayerSink implements TarSink {
     if (name === "" || name === "." || name === "..") return;
     const path = join(folder, name);
     if (this.#unpacked.has(path)) return;
+    this.#resolved.clear();
     rmSync(fsPath(path), { recursive: true, force: true });
     makeNode(path, S_IFCHR, 0, 0);
   }
@@ -185,7 +192,16 @@ class LayerSink implements TarSink {
   #clear(path: BytePath, entry: TarEntry): void {
     const old = lstatMaybe(path);
     if (!old || (old.isDirectory() && entry.type === "dir")) return;
+    this.#resolved.clear();
     if (old.isDirectory()) rmSync(fsPath(path), { recursive: true, force: true });
     else unlinkSync(fsPath(path));
   }
+}
+
+/** @throws BuildError LAYER_INVALID for a name that leads out of the root */
+function splitName(name: BytePath): { parent: BytePath; base: BytePath } {
+  const parts = name.split("/").filter((part) => part !== "" && part !== ".");
+  if (parts.includes("..")) throw new BuildError("LAYER_INVALID", `layer entry "${name}" leaves the root`);
+  const base = parts.pop() ?? "";
+  return { parent: parts.join("/"), base };
 }

@@ -13,8 +13,8 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
+import { codeOf } from "../lib/index.js";
 import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
-import { lstatMaybe } from "./tree.js";
 import type { TarEntry } from "./types.js";
 
 const S_IFIFO = 0o010000;
@@ -46,7 +46,7 @@ export class EntryWriter {
   create(path: BytePath, entry: TarEntry, linkTarget: () => BytePath): void {
     switch (entry.type) {
       case "dir":
-        if (!lstatMaybe(path)) mkdirSync(fsPath(path), 0o755);
+        makeFolder(path);
         return this.deferFolder(path, entry);
       case "file":
         this.#file = { fd: openSync(fsPath(path), "wx", 0o600), path, entry };
@@ -111,5 +111,13 @@ export class EntryWriter {
     const { skipXattrs } = this.#options;
     for (const [name, value] of xattrs)
       if (skipXattrs === undefined || !name.startsWith(skipXattrs)) setXattr(path, name, value);
+  }
+}
+
+function makeFolder(path: BytePath): void {
+  try {
+    mkdirSync(fsPath(path), 0o755);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
   }
 }

@@ -19,10 +19,11 @@ export function lstat(path: BytePath): BigIntStats {
 /** `undefined` if there is nothing at `path`. */
 export function lstatMaybe(path: BytePath): BigIntStats | undefined {
   try {
-    return lstat(path);
+    // an error that is not thrown costs a tenth
+    return lstatSync(fsPath(path), { bigint: true, throwIfNoEntry: false });
   } catch (error) {
     const code = codeOf(error);
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    if (code === "ENOTDIR") return undefined;
     throw error;
   }
 }

@@ -191,31 +191,63 @@ export class RefStore {
 
   async #unpackOne(ref: Ref, fetched: Promise<string>, signal: AbortSignal): Promise<void> {
     if (this.hasFolder(ref)) return;
-    const file = await fetched;
-    const { upper } = this.newFolders();
+    const upper =
+      (await this.#applyGrowing(ref, fetched, signal)) ?? (await this.#apply(ref, await fetched, signal));
     try {
-      await this.#worker.perform(
-        "apply",
-        {
-          file,
-          mediaType: ref.blob!.mediaType,
-          target: upper,
-          layers: ref.parent ? ref.parent.chain.map((layer) => layerPath(layer.id)) : [],
-          diffId: ref.blob!.diffId,
-        },
-        signal,
-      );
       await rename(join(this.#state.root, upper), join(this.#state.root, layerPath(ref.id)));
     } catch (error) {
       // another process was faster
-      if (codeOf(error) === "ENOTEMPTY" || codeOf(error) === "EEXIST") return;
+      if (codeOf(error) !== "ENOTEMPTY" && codeOf(error) !== "EEXIST") throw error;
+    } finally {
+      await this.discard(upper);
+    }
+  }
+
+  /**
+   * Unpacks a blob that is on its way while it arrives.
+   * @returns the folder; `undefined` if the blob is here, or its bytes turned out not to be right
+   */
+  async #applyGrowing(ref: Ref, fetched: Promise<string>, signal: AbortSignal): Promise<string | undefined> {
+    const growing = this.#blobs.growing(ref.blob!.digest);
+    if (growing === undefined) return undefined;
+    const failed = new AbortController();
+    fetched.catch((error: unknown) => failed.abort(error));
+    const applied = this.#perform(
+      ref,
+      { file: this.#blobs.path(ref.blob!.digest), growing },
+      AbortSignal.any([signal, failed.signal]),
+    );
+    const [upper] = await Promise.all([applied.catch(() => undefined), fetched]);
+    return upper;
+  }
+
+  async #apply(ref: Ref, file: string, signal: AbortSignal): Promise<string> {
+    try {
+      return await this.#perform(ref, { file }, signal);
+    } catch (error) {
       if (codeOf(error) === "BLOB_CORRUPT" || codeOf(error) === "LAYER_INVALID") {
         ref.isBroken = true;
         await this.#blobs.remove(ref.blob!.digest);
       }
       throw error;
-    } finally {
+    }
+  }
+
+  /** @returns a new folder with the layer's changes */
+  async #perform(
+    ref: Ref,
+    source: { readonly file: string; readonly growing?: string },
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { mediaType, diffId } = ref.blob!;
+    const { upper } = this.newFolders();
+    const layers = ref.parent ? ref.parent.chain.map((layer) => layerPath(layer.id)) : [];
+    try {
+      await this.#worker.perform("apply", { ...source, mediaType, target: upper, layers, diffId }, signal);
+      return upper;
+    } catch (error) {
       await this.discard(upper);
+      throw error;
     }
   }
 

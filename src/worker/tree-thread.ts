@@ -54,12 +54,15 @@ async function perform<K extends TaskName>(
   using mounts = new Mounts(stateRoot, own, `${name}${id}`);
   const tasks: { [T in TaskName]: (p: TaskMap[T]["params"]) => Promise<unknown> } = {
     apply: (p) =>
-      applyLayer({
-        ...p,
-        target: mounts.absolute(p.target),
-        parents: [...p.layers].reverse().map((layer) => mounts.absolute(layer)),
-        userXattr: inUserNamespace(),
-      }),
+      applyLayer(
+        {
+          ...p,
+          target: mounts.absolute(p.target),
+          parents: [...p.layers].reverse().map((layer) => mounts.absolute(layer)),
+          userXattr: inUserNamespace(),
+        },
+        signal,
+      ),
     diff: (p) =>
       writeLayer(p.file, {
         upper: mounts.absolute(p.layer),

@@ -18,6 +18,8 @@ export interface WritableTree {
 
 export interface ApplyTask {
   readonly file: string;
+  /** the file's name while it is still being written */
+  readonly growing?: string | undefined;
   readonly mediaType: string;
   readonly target: string;
   /** layers below, lowest first */
