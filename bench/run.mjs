@@ -1,5 +1,5 @@
 // Times the command: cold build, cached rebuild, cache export, rebuild from the cache alone, start-up, memory.
-// Prints medians; --compare "COMMAND" times another builder's command beside ours, interleaved.
+// Prints medians; bench/beside.mjs compares with another builder.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
