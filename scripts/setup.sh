@@ -8,6 +8,7 @@ command -v docker-registry >/dev/null || missing+=(docker-registry)
 command -v busybox >/dev/null || missing+=(busybox-static)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v unshare >/dev/null || missing+=(util-linux)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v xz >/dev/null || missing+=(xz-utils)
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -254,17 +254,15 @@ async function report(flags: ParsedFlags, response: BuildResponse, quiet: boolea
   if (quiet && typeof digest === "string") process.stdout.write(`${digest}\n`);
 }
 
-/** Remembers the step that failed and its last lines, for the summary. */
+/** Remembers the steps that failed and their last lines, for the summary. */
 class StepWatcher {
   readonly #vertices = new Map<string, { vertex: ProgressVertex; lines: string[]; rest: string }>();
-  #failed: string | undefined;
 
   handle(event: ProgressEvent): void {
     if (event.kind === "vertex") {
       const known = this.#vertices.get(event.vertex.digest);
       if (known) known.vertex = event.vertex;
       else this.#vertices.set(event.vertex.digest, { vertex: event.vertex, lines: [], rest: "" });
-      if (event.vertex.error !== undefined) this.#failed ??= event.vertex.digest;
     } else if (event.kind === "log") {
       const known = this.#vertices.get(event.vertex);
       if (!known) return;
@@ -276,13 +274,13 @@ class StepWatcher {
     }
   }
 
-  get failed(): FailedStep | undefined {
-    const entry = this.#failed === undefined ? undefined : this.#vertices.get(this.#failed);
-    if (!entry) return undefined;
-    const rest =
-      entry.rest === ""
-        ? []
-        : [`${((Date.now() - (entry.vertex.started ?? Date.now())) / 1000).toFixed(3)} ${entry.rest}`];
-    return { name: entry.vertex.name.replaceAll("\n", " "), lines: [...entry.lines, ...rest] };
+  /** In the order they were first seen, as buildx lists them. */
+  get failed(): readonly FailedStep[] {
+    return [...this.#vertices.values()].flatMap(({ vertex, lines, rest }) => {
+      if (vertex.error === undefined || vertex.error.endsWith("context canceled")) return [];
+      const seconds = ((Date.now() - (vertex.started ?? Date.now())) / 1000).toFixed(3);
+      const all = rest === "" ? lines : [...lines, `${seconds} ${rest}`];
+      return [{ name: vertex.name.replaceAll("\n", " "), lines: all }];
+    });
   }
 }

@@ -18,12 +18,12 @@ export interface Place {
 
 export function failureText(
   error: unknown,
-  step: FailedStep | undefined,
+  steps: readonly FailedStep[],
   places: readonly Place[],
   debug: boolean,
 ): string {
   const parts: string[] = [];
-  if (step) parts.push("------", ` > ${step.name}:`, ...step.lines, "------");
+  for (const { name, lines } of steps) parts.push("------", ` > ${name}:`, ...lines, "------");
   for (const place of places) parts.push(...excerpt(place));
   parts.push(`ERROR: failed to build: failed to solve: ${redact(messageOf(error))}`);
   if (debug && error instanceof Error) parts.push(redact(error.stack ?? ""));

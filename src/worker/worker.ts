@@ -31,6 +31,8 @@ export class Worker {
   readonly #files: Slot[] = [];
   #containers: Slot | undefined;
   #nextId = 0;
+  /** from then on the threads keep the process alive until they have ended */
+  #closing = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -57,17 +59,18 @@ export class Worker {
     } finally {
       signal.removeEventListener("abort", abort);
       slot.pending.delete(id);
-      if (slot.pending.size === 0) slot.thread.unref();
+      if (slot.pending.size === 0 && !this.#closing) slot.thread.unref();
     }
   }
 
+  /** Ends the threads; what they still do fails. */
   async close(): Promise<void> {
+    this.#closing = true;
     const slots = [...this.#files, ...(this.#containers ? [this.#containers] : [])];
     await Promise.all(
-      slots.map((slot) => {
-        // an idle thread does not keep the process alive, not even until it has ended
-        slot.thread.ref();
-        return slot.thread.terminate();
+      slots.map(({ thread }) => {
+        thread.ref();
+        return thread.terminate();
       }),
     );
   }
@@ -97,10 +100,11 @@ export class Worker {
       else if (reply.kind === "result") pending.resolve(reply.result as never);
       else pending.reject(new BuildError(reply.code, reply.message, { cause: reply.stack }));
     });
-    thread.on("error", (error) => {
-      const failure = explain(error);
+    const fail = (failure: Error): void => {
       for (const pending of slot.pending.values()) pending.reject(failure);
-    });
+    };
+    thread.on("error", (error) => fail(explain(error)));
+    thread.on("exit", () => fail(new BuildError("CANCELED", "the build's threads have ended")));
     return slot;
   }
 }

@@ -115,8 +115,9 @@ export function bluekiln(
   return { status: result.status, stdout: result.stdout, stderr: result.stderr };
 }
 
-export function start(args: readonly string[]): ChildProcess {
+export function start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
   return spawn(process.execPath, [join(ROOT, "bin", "bluekiln.js"), ...args], {
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
 }

@@ -236,6 +236,17 @@ export class AzblobBackend implements CacheBackend {
       );
     if (status !== undefined)
       return new BuildError("AZBLOB_FAILED", `azblob: cannot ${what} in ${where}: ${code ?? ""} (${status})`);
+    if (
+      error instanceof Error &&
+      /^(ChainedToken|Aggregate|Credential)|AuthenticationError$/.test(error.name)
+    ) {
+      return new BuildError(
+        "AZBLOB_NO_IDENTITY",
+        `azblob: cannot ${what} in ${where}: no Azure identity gave a token (environment, workload identity, managed identity, az and azd logins); ` +
+          "give secret_access_key, a SAS in account_url or AZURE_STORAGE_CONNECTION_STRING, or sign in",
+        { cause: error },
+      );
+    }
     const first = messageOf(error)
       .split("\n")[0]!
       .replace(/\?[^\s"]*sig=[^\s"]*/g, "?[redacted]");

@@ -39,7 +39,8 @@ export async function startServices(
   };
 }
 
-export function startAzurite(folder, port) {
+/** @param options more of Azurite's options */
+export function startAzurite(folder, port, options = []) {
   mkdirSync(folder, { recursive: true });
   const require = createRequire(import.meta.url);
   const main = join(require.resolve("azurite/package.json"), "..", "dist", "src", "blob", "main.js");
@@ -54,6 +55,7 @@ export function startAzurite(folder, port) {
     "127.0.0.1",
     "--blobPort",
     String(port),
+    ...options,
   ];
   return spawn(process.execPath, args, { stdio: "ignore" });
 }
