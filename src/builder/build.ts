@@ -6,10 +6,14 @@ import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "..
 import { messageOf, type Digest } from "../lib/index.js";
 import {
   buildDockerfile,
+  describeDockerfile,
   hostPlatform,
   SourceError,
+  type Call,
+  type Description,
   type FrontendHost,
   type FrontendOutcome,
+  type FrontendRequest,
 } from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
@@ -33,6 +37,8 @@ export class Build {
   /** which step an error came from */
   readonly #failed = new Map<unknown, Digest>();
   #containers = 0;
+  /** the step that loads the Dockerfile: what is said of it is shown there */
+  #definitionStep = "";
 
   constructor(engine: Engine, request: BuildRequest, id: string) {
     this.#engine = engine;
@@ -67,13 +73,10 @@ export class Build {
   }
 
   async run(): Promise<BuildResponse> {
-    const request = this.#request;
     const imports = this.#importCaches();
     imports.catch(() => undefined);
-    const outcome = await buildDockerfile(
-      { ...request.frontend, contexts: request.contexts, sessionId: this.#id, buildPlatform: hostPlatform() },
-      this.#frontendHost(),
-    );
+    const outcome = await buildDockerfile(this.#frontendRequest(), this.#frontendHost());
+    this.#warn(outcome);
     const metadata = await this.#solve(outcome, imports).catch((error: unknown) => {
       throw this.#located(error, outcome);
     });
@@ -81,7 +84,30 @@ export class Build {
       metadata,
       definitions: outcome.results.map((result) => result.definition),
       frontendResults: outcome.results,
+      warnings: outcome.warnings,
     };
+  }
+
+  /** @throws what the frontend throws; a check tells of it instead */
+  describe(call: Call): Promise<Description> {
+    return describeDockerfile(call, this.#frontendRequest(), this.#frontendHost());
+  }
+
+  #frontendRequest(): FrontendRequest {
+    const { frontend, contexts } = this.#request;
+    return { ...frontend, contexts, sessionId: this.#id, buildPlatform: hostPlatform() };
+  }
+
+  #warn({ warnings, source }: FrontendOutcome): void {
+    for (const { rule, description, url, detail, ranges } of warnings) {
+      const line = ranges[0]?.start.line ?? 0;
+      this.#progress.emit({
+        kind: "warning",
+        vertex: this.#definitionStep,
+        text: `${rule}: ${detail} (line ${line})`,
+        about: { detail: [description], url, source, ranges },
+      });
+    }
   }
 
   /** One solver for all platforms: what their graphs have in common is solved once. */
@@ -201,6 +227,7 @@ export class Build {
     const folder = this.#session.folder(name);
     const title = metadata.description["llb.customname"] ?? `load ${name}`;
     return this.#progress.step(title, async (step) => {
+      if (name === "dockerfile") this.#definitionStep = step.id;
       const files = new Map<string, Uint8Array>();
       for (const path of paths) {
         if (folder === undefined) break;

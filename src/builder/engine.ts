@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { LocalCacheStore } from "../cache/index.js";
 import { BlobStore, Database, StateDir } from "../content/index.js";
 import { killLeftovers } from "../executor/index.js";
+import type { Call, Description } from "../frontend/index.js";
 import { DockerCredentials, RegistryClient } from "../registry/index.js";
 import { RefStore } from "../snapshot/index.js";
 import { Worker } from "../worker/index.js";
@@ -53,6 +54,11 @@ export class Engine implements Builder {
     void this.#removeLeftovers();
     setMaxListeners(0, request.signal);
     return new Build(this, request, request.sessionId ?? randomUUID()).run();
+  }
+
+  async describe(request: BuildRequest, call: Call): Promise<Description> {
+    setMaxListeners(0, request.signal);
+    return new Build(this, request, request.sessionId ?? randomUUID()).describe(call);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 // A build from request to response. `Builder` is the seam: the embedded engine now, a daemon's client later.
 import type { AzblobConfig } from "../cache/index.js";
-import type { FrontendRequest, NamedContext } from "../frontend/index.js";
+import type { Call, Description, FrontendRequest, FrontendWarning, NamedContext } from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
 import type { ProgressListener } from "../progress/index.js";
 import type { SecretSource } from "../session/index.js";
@@ -62,9 +62,13 @@ export interface BuildResponse {
   readonly definitions: readonly (Definition | undefined)[];
   /** image configs before layers and times are filled in, one for each platform */
   readonly frontendResults: readonly { readonly config: string; readonly baseConfig: string | undefined }[];
+  /** what the linter says */
+  readonly warnings: readonly FrontendWarning[];
 }
 
 export interface Builder {
   build(request: BuildRequest): Promise<BuildResponse>;
+  /** What the frontend says about the Dockerfile; nothing is built. */
+  describe(request: BuildRequest, call: Call): Promise<Description>;
   close(): Promise<void>;
 }

@@ -6,13 +6,15 @@ import { Engine, type BuildRequest, type BuildResponse, type Output } from "../b
 import { parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
 import { inUserNamespace, runInUserNamespace } from "../linux/index.js";
-import type { ProgressEvent, ProgressVertex } from "../progress/index.js";
+import type { ProgressEvent, ProgressVertex, ProgressWarning } from "../progress/index.js";
 import { parseReference } from "../registry/index.js";
 import { openContext, type BuildContext } from "./context.js";
 import { exitCodeOf, failureText, placesOf, plainFailure, type FailedStep } from "./failure.js";
+import { describe, parseCall } from "./describe.js";
 import { parseFlags, type ParsedFlags } from "./flags.js";
 import { writeLlb } from "./debug-llb.js";
 import { BUILD_HELP } from "./help.js";
+import { warningSummary } from "./warnings.js";
 import { makeDisplay } from "./progress/index.js";
 import {
   parseCacheFrom,
@@ -51,6 +53,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       );
     if (process.getuid?.() !== 0) return await runInUserNamespace();
     const quiet = flags.bool("quiet");
+    const call = parseCall(flags.bool("check") ? "check" : flags.string("call"));
     const display = makeDisplay(quiet ? "quiet" : flags.string("progress"), stderr);
     const watcher = new StepWatcher();
     const wanted = requestOf(flags, env);
@@ -75,8 +78,17 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
         stateDir: stateDir(flags, env),
         runtime: flags.string("runtime") || env["BLUEKILN_RUNTIME"],
       });
+      if (call) {
+        const description = await engine.describe(request, call.call);
+        display.close();
+        const { out, error, code } = describe(description, call);
+        stdout.write(out);
+        stderr.write(error);
+        return code;
+      }
       const response = await engine.build(request);
       display.close();
+      if (!display.quiet) stderr.write(warningSummary(watcher.warnings, debug));
       await report(flags, response, quiet);
       return 0;
     } catch (error) {
@@ -86,7 +98,8 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
         return 130;
       }
       if (!quiet || !display.quiet) stderr.write("\n");
-      stderr.write(failureText(explained(error), watcher.failed, placesOf(error), debug));
+      const warnings = display.quiet ? "" : warningSummary(watcher.warnings, debug);
+      stderr.write(failureText(explained(error), watcher.failed, warnings, placesOf(error), debug));
       return exitCodeOf(error);
     } finally {
       await closeQuietly(engine);
@@ -254,11 +267,13 @@ async function report(flags: ParsedFlags, response: BuildResponse, quiet: boolea
   if (quiet && typeof digest === "string") process.stdout.write(`${digest}\n`);
 }
 
-/** Remembers the steps that failed and their last lines, for the summary. */
+/** Remembers for the summary: the steps that failed with their last lines, and what the linter says. */
 class StepWatcher {
+  readonly warnings: ProgressWarning[] = [];
   readonly #vertices = new Map<string, { vertex: ProgressVertex; lines: string[]; rest: string }>();
 
   handle(event: ProgressEvent): void {
+    if (event.kind === "warning" && event.about) this.warnings.push(event);
     if (event.kind === "vertex") {
       const known = this.#vertices.get(event.vertex.digest);
       if (known) known.vertex = event.vertex;

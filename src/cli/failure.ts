@@ -19,11 +19,13 @@ export interface Place {
 export function failureText(
   error: unknown,
   steps: readonly FailedStep[],
+  warnings: string,
   places: readonly Place[],
   debug: boolean,
 ): string {
   const parts: string[] = [];
   for (const { name, lines } of steps) parts.push("------", ` > ${name}:`, ...lines, "------");
+  if (warnings !== "") parts.push(warnings.replace(/\n$/, ""));
   for (const place of places) parts.push(...excerpt(place));
   parts.push(`ERROR: failed to build: failed to solve: ${redact(messageOf(error))}`);
   if (debug && error instanceof Error) parts.push(redact(error.stack ?? ""));
@@ -43,7 +45,7 @@ export function placesOf(error: unknown): readonly Place[] {
 }
 
 /** The lines concerned with a few around them, marked ">>>". */
-function excerpt({ filename, data, ranges }: Place): string[] {
+export function excerpt({ filename, data, ranges }: Place): string[] {
   const lines = Buffer.from(data).toString("utf8").split("\n");
   let start = Math.min(...ranges.map((range) => range.start.line));
   let end = Math.max(...ranges.map((range) => range.end.line));

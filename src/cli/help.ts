@@ -23,7 +23,9 @@ Options:
       --build-context stringArray Additional build contexts (e.g., name=path)
       --cache-from stringArray    External cache sources (e.g., "type=azblob,name=app,account_url=...")
       --cache-to stringArray      Cache export destinations (e.g., "type=azblob,name=app,mode=max,...")
+      --call string               Set method for evaluating build ("build", "check", "outline", "targets"; ",format=json")
       --cgroup-parent string      Set the parent cgroup for the "RUN" instructions during build
+      --check                     Shorthand for "--call=check"
   -D, --debug                     Show stack traces of errors
       --debug-llb string          Write the build graph to FILE (protobuf, or readable if it ends in .json)
   -f, --file string               Name of the Dockerfile (default: "PATH/Dockerfile"; "-" for standard input)

@@ -1,6 +1,6 @@
 // The seam between a frontend and whatever runs it: the embedded engine or a daemon's gateway.
 import type { Digest } from "../lib/index.js";
-import type { Definition, Platform, SourceInfo } from "../llb/index.js";
+import type { Definition, Platform, Range, SourceInfo } from "../llb/index.js";
 
 export interface ResolvedImage {
   /** normalized reference, as it goes into the graph without its digest */
@@ -61,9 +61,66 @@ export interface FrontendResult {
   readonly baseConfig: string | undefined;
 }
 
+export interface FrontendWarning {
+  /** name of the linter's rule */
+  readonly rule: string;
+  readonly description: string;
+  readonly url: string;
+  /** what is wrong here */
+  readonly detail: string;
+  /** one for each line concerned */
+  readonly ranges: readonly Range[];
+}
+
 export interface FrontendOutcome {
   /** the image is an index even if it has one platform */
   readonly multiPlatform: boolean;
   readonly results: readonly FrontendResult[];
   readonly source: SourceInfo;
+  readonly warnings: readonly FrontendWarning[];
 }
+
+/** What a frontend can tell instead of building: BuildKit's subrequests lint, outline and targets. */
+export type Call = "check" | "outline" | "targets";
+
+interface Named {
+  readonly name: string;
+  readonly description: string;
+}
+
+export interface OutlineArg extends Named {
+  readonly value: string;
+  readonly range: Range;
+}
+
+export interface OutlineCredential {
+  readonly name: string;
+  readonly isRequired: boolean;
+  readonly range: Range;
+}
+
+/** What can be set from outside for a target. */
+export interface Outline extends Named {
+  readonly args: readonly OutlineArg[];
+  readonly secrets: readonly OutlineCredential[];
+  readonly agents: readonly OutlineCredential[];
+}
+
+export interface Target extends Named {
+  readonly isDefault: boolean;
+  /** as written */
+  readonly base: string;
+  readonly platform: string;
+  readonly range: Range;
+}
+
+export type Description = { readonly source: SourceInfo } & (
+  | {
+      readonly kind: "check";
+      readonly warnings: readonly FrontendWarning[];
+      /** why no build is possible */
+      readonly error: { readonly message: string; readonly ranges: readonly Range[] } | undefined;
+    }
+  | { readonly kind: "outline"; readonly outline: Outline }
+  | { readonly kind: "targets"; readonly targets: readonly Target[] }
+);

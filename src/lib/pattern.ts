@@ -92,6 +92,14 @@ export class PatternMatcher {
     });
     return { matched, info };
   }
+
+  /** Whether `path` or a folder it lies in matches. */
+  matchesWithParents(path: string): boolean {
+    let result: { matched: boolean; info: ParentMatches } | undefined;
+    for (let end = path.indexOf("/", 1); end >= 0; end = path.indexOf("/", end + 1))
+      result = this.match(path.slice(0, end), result?.info);
+    return this.match(path, result?.info).matched;
+  }
 }
 
 /** A pattern of an ignore file: as path.Match, and "**" for any number of folders. */

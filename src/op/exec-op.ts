@@ -207,7 +207,7 @@ function proxyEnv(proxy: ExecBody["meta"]["proxyEnv"]): string[] {
   );
 }
 
-/** The text behind an exec op's key. What does not change the result is left out: see docs/dev/cache-keys.md. */
+/** The text behind an exec op's key. What does not change the result is left out: see docs/dev/cache.md. */
 export function execKey(exec: ExecBody, platform: Platform): string {
   const { meta } = exec;
   const onlyRoot = exec.mounts.length === 1 && isDefaultRoot(exec.mounts[0]!);

@@ -1,4 +1,5 @@
 // What a build tells while it runs: BuildKit's status vocabulary as one union. Times are milliseconds since 1970.
+import type { Range, SourceInfo } from "../llb/index.js";
 
 export interface ProgressVertex {
   /** digest, or another id for steps that are not ops */
@@ -29,7 +30,21 @@ export type ProgressEvent =
       readonly data: Uint8Array;
       readonly time: number;
     }
-  | { readonly kind: "warning"; readonly vertex: string; readonly text: string };
+  | ProgressWarning;
+
+export interface ProgressWarning {
+  readonly kind: "warning";
+  /** empty: about the build, not a step */
+  readonly vertex: string;
+  readonly text: string;
+  /** more than the line says: explanations, where to read on, the place in a Dockerfile */
+  readonly about?: {
+    readonly detail: readonly string[];
+    readonly url: string;
+    readonly source: SourceInfo;
+    readonly ranges: readonly Range[];
+  };
+}
 
 export interface ProgressListener {
   (event: ProgressEvent): void;

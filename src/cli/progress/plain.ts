@@ -1,5 +1,5 @@
 // --progress=plain: a line for everything, steps numbered as they first show, as buildx prints it.
-import type { ProgressEvent, ProgressVertex } from "../../progress/index.js";
+import type { ProgressEvent, ProgressVertex, ProgressWarning } from "../../progress/index.js";
 
 interface Shown {
   readonly number: number;
@@ -29,7 +29,7 @@ export class PlainProgress {
       case "log":
         return this.#log(event);
       case "warning":
-        return this.#out(`WARNING: ${event.text}\n`);
+        return this.#warning(event);
     }
   }
 
@@ -58,6 +58,12 @@ export class PlainProgress {
         `DONE ${((vertex.completed - (vertex.started ?? vertex.completed)) / 1000).toFixed(1)}s`,
       );
     this.#last = undefined;
+  }
+
+  #warning({ vertex, text }: ProgressWarning): void {
+    const shown = this.#shown.get(vertex);
+    if (shown) this.#line(shown, `WARN: ${text}`);
+    else this.#out(`WARNING: ${text}\n`);
   }
 
   #log({ vertex, stream, data, time }: Extract<ProgressEvent, { kind: "log" }>): void {

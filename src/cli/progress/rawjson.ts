@@ -47,9 +47,20 @@ export function rawJson(event: ProgressEvent): string {
           },
         ],
       });
-    case "warning":
-      return JSON.stringify({
-        warnings: [{ vertex: event.vertex, level: 1, short: Buffer.from(event.text).toString("base64") }],
-      });
+    case "warning": {
+      const base64 = (data: string | Uint8Array): string => Buffer.from(data).toString("base64");
+      const { vertex, text, about } = event;
+      const more = about && {
+        detail: about.detail.map(base64),
+        url: about.url,
+        sourceInfo: {
+          filename: about.source.filename,
+          data: base64(about.source.data),
+          language: about.source.language,
+        },
+        range: about.ranges,
+      };
+      return JSON.stringify({ warnings: [{ vertex, level: 1, short: base64(text), ...more }] });
+    }
   }
 }

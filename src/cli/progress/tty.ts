@@ -25,8 +25,10 @@ export class TtyProgress {
   }
 
   handle(event: ProgressEvent): void {
-    if (event.kind === "warning") this.#warnings.push(event.text);
-    else if (event.kind === "vertex") {
+    if (event.kind === "warning") {
+      // what is said of a step is in the summary
+      if (event.vertex === "") this.#warnings.push(event.text);
+    } else if (event.kind === "vertex") {
       if (event.vertex.started === undefined) return;
       const known = this.#shown.get(event.vertex.digest);
       if (known) known.vertex = event.vertex;

@@ -25,6 +25,11 @@ export function lineRange(start: number, end: number = start): Range {
   return { start: { line: start, character: 0 }, end: { line: end, character: 0 } };
 }
 
+/** BuildKit records one range a line. */
+export function eachLine({ start, end }: Range): Range[] {
+  return Array.from({ length: end.line - start.line + 1 }, (_, i) => lineRange(start.line + i));
+}
+
 /** Adds a place to an error unless it has one already (`always` adds one more, as nested stages do). */
 export function withLocation(error: unknown, ranges: readonly Range[] | undefined, always = false): unknown {
   if (ranges === undefined || ranges.length === 0) return error;

@@ -14,17 +14,20 @@ import { AZURE_KEY, AZURE_URL } from "./services.mjs";
 import { readBlob } from "./azure.mjs";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
-const NOT_YET = "not supported yet";
 let counter = 0;
 
 /** @returns for each kind that applies: `undefined` if it passes, else the first difference */
 export async function checkCase(testCase, { kinds, work }) {
   const results = {};
+  const calls = ["check", "outline", "targets"].filter(
+    (kind) => kinds.includes(kind) && testCase.has(`${kind}.json`),
+  );
   const folder = join(work, `case-${++counter}`);
   mkdirSync(folder);
   const inputs = writeInputs(testCase, join(folder, "in"));
   const wants = (kind) => kinds.includes(kind);
   try {
+    for (const call of calls) results[call] = await checkCall(call, testCase, inputs, folder);
     if (testCase.kind === "error") {
       if (wants("errors")) results.errors = await checkError(testCase, inputs, folder);
       return results;
@@ -32,8 +35,6 @@ export async function checkCase(testCase, { kinds, work }) {
     if (["llb", "frontend", "cache-max", "cache-min"].some(wants))
       await checkPlain(testCase, inputs, folder, wants, results);
     if (wants("image") || wants("llb")) await checkEpoch(testCase, inputs, folder, wants, results);
-    for (const kind of ["check", "outline", "targets"])
-      if (wants(kind) && testCase.has(`${kind}.json`)) results[kind] = NOT_YET;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -188,9 +189,65 @@ function compareFrontend(testCase, response) {
       return `config\n want ${JSON.stringify(wanted[key])}\n got  ${config.config}`;
     }
   }
-  if ((recorded.warnings ?? []).length > 0)
-    return `${recorded.warnings.length} warnings: the linter is ${NOT_YET}`;
-  return undefined;
+  const warnings = recorded.platforms ? recorded.platforms[0].warnings : recorded.warnings;
+  return difference("warnings", sortedTexts(warnings), sortedTexts(response.warnings.map(recordedWarning)));
+}
+
+const difference = (what, want, got) =>
+  JSON.stringify(want) === JSON.stringify(got)
+    ? undefined
+    : `${what}\n want ${JSON.stringify(want)}\n got  ${JSON.stringify(got)}`;
+const sortedTexts = (list) => (list ?? []).map((entry) => JSON.stringify(entry)).sort();
+
+/** A warning as frontend.json has it: lines only, 0 is left out. */
+function recordedWarning({ rule, description, url, detail, ranges }) {
+  const line = (n) => (n ? { line: n } : {});
+  return {
+    detail: [description],
+    level: 1,
+    msg: `${rule}: ${detail} (line ${ranges[0].start.line})`,
+    ranges: ranges.map(({ start, end }) => ({ end: line(end.line), start: line(start.line) })),
+    url,
+  };
+}
+
+/** `--call`: what it prints as JSON, or the error. Source texts are not compared. */
+async function checkCall(call, testCase, inputs, folder) {
+  const recorded = testCase.recorded(`${call}.json`);
+  const args = [...commandLine(testCase, inputs, folder), `--call=${call},format=json`, inputs.context];
+  const { status, stdout, stderr } = await run(process.execPath, args);
+  if (status !== recorded.exitCode) return `exit code ${status}, want ${recorded.exitCode}\n${stderr}`;
+  if (recorded.error) {
+    const mask = (text) => text.replaceAll(inputs.context, "<DIR>");
+    const error = mask(stderr).trimEnd().split("\n").slice(-recorded.error.length);
+    return difference("error", recorded.error, error);
+  }
+  const sortKeys = (value) =>
+    Array.isArray(value)
+      ? value.map(sortKeys)
+      : value && typeof value === "object"
+        ? Object.fromEntries(
+            Object.keys(value)
+              .sort()
+              .map((key) => [key, sortKeys(value[key])]),
+          )
+        : value;
+  const { sources, ...result } = JSON.parse(stdout);
+  const order = (list, key) => list?.sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+  for (const one of [result, recorded.result]) {
+    order(
+      one.warnings,
+      (w) => `${String(w.location?.ranges?.[0]?.start.line ?? 0).padStart(9)} ${w.ruleName} ${w.detail}`,
+    );
+    for (const list of ["args", "secrets", "ssh"]) order(one[list], (entry) => entry.name);
+    // names of rules come in any order
+    const { buildError } = one;
+    if (buildError?.message.startsWith("lint violation"))
+      buildError.message = buildError.message.replace(/rules: (.*)/, (_, rules) =>
+        rules.split(", ").sort().join(),
+      );
+  }
+  return difference(call, sortKeys(recorded.result), sortKeys(result));
 }
 
 function otherRuns(testCase, mode) {
@@ -319,13 +376,14 @@ function compareOneImage(testCase, recorded, manifest, blob, configName) {
 function run(command, args) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "pipe", "pipe"],
       timeout: 60_000,
       killSignal: "SIGKILL",
     });
-    let stderr = "";
+    let [stdout, stderr] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
-    child.once("error", reject).once("close", (status) => resolve({ status, stderr }));
+    child.once("error", reject).once("close", (status) => resolve({ status, stdout, stderr }));
   });
 }
 
@@ -348,23 +406,25 @@ function compareOutput(accepted, stderr, mask) {
   return `output\n want ${wanted[0]}\n got  ${tail[0]}`;
 }
 
-async function checkError(testCase, inputs, folder) {
-  const recorded = testCase.recorded("error.json");
+function commandLine(testCase, inputs, folder) {
   const o = testCase.options ?? {};
-  const args = [
-    join(ROOT, "bin", "bluekiln.js"),
-    "build",
-    "--progress=plain",
-    "--state-dir",
-    join(folder, "state"),
-    "-f",
-    join(inputs.dockerfile, "Dockerfile"),
-  ];
+  const file = join(inputs.dockerfile, "Dockerfile");
+  const args = [join(ROOT, "bin", "bluekiln.js"), "build", "--progress=plain", "-f", file];
+  args.push("--state-dir", join(folder, "state"));
   if (o.target) args.push("--target", o.target);
   for (const [key, value] of Object.entries(o.buildArgs ?? {})) args.push("--build-arg", `${key}=${value}`);
   for (const platform of o.platforms ?? []) args.push("--platform", platform);
-  args.push(inputs.context);
-  const result = await run(process.execPath, args);
+  for (const [name, value] of Object.entries(o.contexts ?? {}))
+    args.push(
+      "--build-context",
+      `${name}=${value.dir !== undefined ? inputs[value.dir] : `docker-image://${value.image}`}`,
+    );
+  return args;
+}
+
+async function checkError(testCase, inputs, folder) {
+  const recorded = testCase.recorded("error.json");
+  const result = await run(process.execPath, [...commandLine(testCase, inputs, folder), inputs.context]);
   if (result.status !== recorded.exitCode) return `exit code ${result.status}, want ${recorded.exitCode}`;
   const message =
     /^ERROR: (failed to build: [\s\S]*)$/m.exec(result.stderr)?.[1]?.trim() ??

@@ -104,11 +104,20 @@ export class BaseResolver {
       throw wrapError(error, "IMAGE_UNRESOLVED", name);
     }
     state.image = parseImageConfig(resolved.config);
+    this.#checkPlatform(state, name);
     state.baseConfig = Buffer.from(resolved.config).toString();
     const triggers = state.image.config.OnBuild;
     delete state.image.config.OnBuild;
     this.#setImageOutput(state, reference, resolved, contextName);
     this.#onTriggers(state, triggers);
+  }
+
+  #checkPlatform({ image, platform, stage }: StageState, name: string): void {
+    const actual = { OS: image.os, Architecture: image.architecture, Variant: image.variant ?? "" };
+    if (actual.OS === platform.OS && actual.Architecture === platform.Architecture) return;
+    const [pulled, expected] = [formatPlatform(actual), formatPlatform(platform)];
+    const detail = `Base image ${name} was pulled with platform "${pulled}", expected "${expected}" for current build`;
+    this.#context.lint.warn("InvalidBaseImagePlatform", stage.range, detail);
   }
 
   #setImageOutput(

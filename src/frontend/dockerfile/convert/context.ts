@@ -8,9 +8,11 @@ import {
   type Range,
   type SourceInfo,
 } from "../../../llb/index.js";
+import { PatternMatcher } from "../../../lib/index.js";
 import type { FrontendHost, FrontendRequest } from "../../types.js";
+import type { Linter } from "../lint/index.js";
 import type { ExpandOptions } from "../shell/index.js";
-import { lineRange } from "../source-error.js";
+import { eachLine } from "../source-error.js";
 import type { Platform } from "../../../llb/index.js";
 
 export class ConvertContext {
@@ -25,13 +27,24 @@ export class ConvertContext {
   /** paths of the build context that are read; "/" means all of it */
   readonly contextPaths = new Set<string>();
   readonly epoch: Date | undefined;
+  readonly lint: Linter;
+  /** what .dockerignore says */
+  readonly ignored: PatternMatcher;
   progressGroups = 0;
   #context: Output | undefined;
 
   constructor(
     init: Pick<
       ConvertContext,
-      "request" | "host" | "targetPlatform" | "showPlatform" | "excludes" | "sourceInfo" | "shell" | "epoch"
+      | "request"
+      | "host"
+      | "targetPlatform"
+      | "showPlatform"
+      | "excludes"
+      | "sourceInfo"
+      | "shell"
+      | "epoch"
+      | "lint"
     >,
   ) {
     this.request = init.request;
@@ -42,6 +55,8 @@ export class ConvertContext {
     this.sourceInfo = init.sourceInfo;
     this.shell = init.shell;
     this.epoch = init.epoch;
+    this.lint = init.lint;
+    this.ignored = new PatternMatcher(init.excludes);
   }
 
   /** The build context; what is read of it is settled by `sealContext`, after all instructions. */
@@ -69,11 +84,6 @@ export class ConvertContext {
   locations(range: Range | undefined): readonly Location[] {
     return range === undefined ? [] : [{ sourceIndex: 0, ranges: eachLine(range) }];
   }
-}
-
-/** BuildKit records one range a line. */
-function eachLine({ start, end }: Range): Range[] {
-  return Array.from({ length: end.line - start.line + 1 }, (_, i) => lineRange(start.line + i));
 }
 
 function placeholder(): Output {

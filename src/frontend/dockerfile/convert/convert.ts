@@ -1,7 +1,7 @@
 // A Dockerfile to one graph and one image config for one platform: which stages are needed, what they stand on, their
 // instructions in order.
 import { marshal, type Platform, type SourceInfo } from "../../../llb/index.js";
-import type { FrontendHost, FrontendRequest, FrontendResult } from "../../types.js";
+import type { FrontendHost, FrontendRequest, FrontendResult, Outline } from "../../types.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
 import {
   mountFrom,
@@ -12,7 +12,16 @@ import {
   type Instruction,
   type Stage,
 } from "../instructions/index.js";
-import { expandWord } from "../shell/index.js";
+import {
+  checkDefaultBaseNames,
+  checkFile,
+  checkFromArgs,
+  checkFromPlatform,
+  checkNode,
+  checkStageNames,
+  type Linter,
+} from "../lint/index.js";
+import { expandWord, type Expansion } from "../shell/index.js";
 import { SourceError, withLocation } from "../source-error.js";
 import { ConvertContext } from "./context.js";
 import { dispatch, type CommandSources } from "./dispatch.js";
@@ -20,7 +29,8 @@ import { cloneImage, DEFAULT_PATH, emptyImage, encodeImageConfig } from "./image
 import { parsePlatform } from "./platform.js";
 import { setEnv, splitEnv, type StageState } from "./stage-state.js";
 import { BaseResolver, SCRATCH } from "./base-image.js";
-import { readGlobalArgs } from "./global-args.js";
+import { readGlobalArgs, type GlobalArgs } from "./global-args.js";
+import { outlineOf, StageOutline } from "./outline.js";
 import { checkCycles, reachable } from "./stage-graph.js";
 
 export interface ConvertInput {
@@ -31,10 +41,17 @@ export interface ConvertInput {
   readonly dockerfile: ParsedDockerfile;
   readonly sourceInfo: SourceInfo;
   readonly excludes: readonly string[];
+  readonly lint: Linter;
+  /** look at every stage, not only at those the target needs */
+  readonly allStages: boolean;
+}
+
+export interface ConvertResult extends FrontendResult {
+  readonly outline: Outline;
 }
 
 /** @throws SourceError */
-export async function convert(input: ConvertInput): Promise<FrontendResult> {
+export async function convert(input: ConvertInput): Promise<ConvertResult> {
   return new Conversion(input).run();
 }
 
@@ -42,45 +59,52 @@ class Conversion {
   readonly #input: ConvertInput;
   readonly #tree: DockerfileTree;
   readonly #context: ConvertContext;
-  readonly #globalArgs: Map<string, string>;
+  readonly #globalArgs: GlobalArgs;
   readonly #states: StageState[] = [];
+  readonly #usedInFrom = new Set<string>();
   readonly #sources = new Map<Instruction, CommandSources>();
   readonly #bases: BaseResolver;
 
   constructor(input: ConvertInput) {
     this.#input = input;
-    const { request, dockerfile } = input;
-    this.#tree = parseStages(dockerfile.nodes);
+    const { request, dockerfile, lint } = input;
+    checkFile(dockerfile, lint);
+    this.#tree = parseStages(dockerfile.nodes, (node) => checkNode(node, lint));
     const epochText = request.buildArgs["SOURCE_DATE_EPOCH"];
     const epoch = epochText ? parseEpoch(epochText) : undefined;
     this.#context = new ConvertContext({ ...input, shell: { escape: dockerfile.escape }, epoch });
     this.#bases = new BaseResolver(input, this.#context, (state, triggers) =>
       this.#addTriggers(state, triggers),
     );
-    this.#globalArgs = readGlobalArgs(
-      request,
-      input.targetPlatform,
-      this.#tree.metaArgs,
-      this.#context.shell,
-    );
+    const readArgs = (buildArgs: FrontendRequest["buildArgs"]): GlobalArgs =>
+      readGlobalArgs(
+        { ...request, buildArgs },
+        input.targetPlatform,
+        this.#tree.metaArgs,
+        this.#context.shell,
+      );
+    if (this.#tree.stages.length === 0) throw new SourceError("dockerfile contains no stages to build", []);
+    checkStageNames(this.#tree.stages, lint);
+    checkDefaultBaseNames(this.#tree.stages, () => readArgs({}).values, this.#context.shell, lint);
+    this.#globalArgs = readArgs(request.buildArgs);
   }
 
-  async run(): Promise<FrontendResult> {
-    if (this.#tree.stages.length === 0) throw new SourceError("dockerfile contains no stages to build", []);
+  async run(): Promise<ConvertResult> {
     for (const [index, stage] of this.#tree.stages.entries()) this.#addStage(stage, index);
     const target = this.#findTarget();
     const declared = [...this.#states];
     for (const state of declared) this.#findSources(state, state.commands);
     if (this.#states.length === 1) this.#states[0]!.displayName = "";
     checkCycles(this.#states);
-    const needed = reachable(target);
+    const roots = this.#input.allStages ? declared : [target];
+    const needed = reachable(roots);
     await Promise.all(
       this.#states
         .filter((state) => needed.has(state) && !state.base)
         .map((state) => this.#bases.resolve(state)),
     );
     // triggers of base images may name further stages and images
-    const all = reachable(target);
+    const all = reachable(roots);
     await Promise.all(
       this.#states
         .filter((state) => all.has(state) && !needed.has(state) && !state.base)
@@ -90,10 +114,11 @@ class Conversion {
     await this.#dispatchStage(target);
     this.#bases.sealLocalContexts();
     this.#context.sealContext();
+    this.#input.lint.finish();
     return this.#result(target);
   }
 
-  #result(target: StageState): FrontendResult {
+  #result(target: StageState): ConvertResult {
     const { request, targetPlatform, sourceInfo } = this.#input;
     const labels = request.labels;
     if (Object.keys(labels).length > 0)
@@ -110,27 +135,33 @@ class Conversion {
       definition: target.output && marshal(target.output, [sourceInfo]),
       config: encodeImageConfig(target.image),
       baseConfig: target.baseConfig,
+      outline: outlineOf(target),
     };
   }
 
   #addStage(stage: Stage, index: number): void {
     try {
-      const lookup = (name: string): string | undefined => this.#globalArgs.get(name);
-      const baseName = expandWord(stage.baseName, lookup, this.#context.shell).text;
-      if (baseName === "") throw new Error(`base name (${stage.baseName}) should not be blank`);
+      const base = this.#expandFrom(stage, stage.baseName);
+      const baseName = base.text;
+      if (baseName === "")
+        throw this.#blank(`base name (${stage.baseName}) should not be blank`, base.unmatched);
       const state = this.#newState({ ...stage, baseName }, false);
+      this.#useInFrom(state, base);
       state.displayName = stage.name === "" ? `stage-${index}` : stage.name;
       if (stage.platform !== "") {
-        const text = expandWord(stage.platform, lookup, this.#context.shell).text;
-        if (text === "") throw new Error(`empty platform value from expression ${stage.platform}`);
+        const expansion = this.#expandFrom(stage, stage.platform);
+        const { text } = expansion;
+        const targetPlatform = this.#globalArgs.values.get("TARGETPLATFORM") ?? "";
+        checkFromPlatform(stage, expansion, targetPlatform, parsePlatform, this.#input.lint);
+        this.#useInFrom(state, expansion);
+        if (text === "")
+          throw this.#blank(`empty platform value from expression ${stage.platform}`, expansion.unmatched);
         try {
           state.platform = parsePlatform(text);
           state.explicitPlatform = true;
         } catch (error) {
-          throw withLocation(
-            new Error(`failed to parse platform ${text}: ${(error as Error).message}`, { cause: error }),
-            [stage.range],
-          );
+          const message = `failed to parse platform ${text}: ${(error as Error).message}`;
+          throw new SourceError(message, [[stage.range], [stage.range]], error);
         }
       }
       const replaced = stage.name !== "" && this.#bases.namedContext(stage.name) !== undefined;
@@ -147,6 +178,26 @@ class Conversion {
     } catch (error) {
       throw withLocation(error, [stage.range]);
     }
+  }
+
+  #expandFrom(stage: Stage, word: string): Expansion {
+    const { values, declared } = this.#globalArgs;
+    const expansion = expandWord(word, (name) => values.get(name), this.#context.shell);
+    checkFromArgs(expansion, [...declared.keys(), ...values.keys()], stage.range, this.#input.lint);
+    return expansion;
+  }
+
+  /** What a FROM line uses counts for the stages after it too, as in BuildKit. */
+  #useInFrom(state: StageState, { matched }: Expansion): void {
+    for (const name of matched) this.#usedInFrom.add(name);
+    state.outline.use(this.#usedInFrom);
+  }
+
+  /** An error about a word that came out empty, with the variable that may have been meant. */
+  #blank(message: string, unmatched: Iterable<string>): Error {
+    const known = [...this.#globalArgs.values.keys()];
+    const hints = [...unmatched].map((name) => suggest(message, name, known, false));
+    return new Error(hints.find((hint) => hint !== message) ?? message);
   }
 
   #newState(stage: Stage, implicit: boolean): StageState {
@@ -169,6 +220,9 @@ class Conversion {
       baseConfig: undefined,
       commands: stage.commands,
       buildArgs: [],
+      outline: new StageOutline(this.#globalArgs.declared),
+      once: new Map(),
+      workdirSet: false,
       commandCount: 0,
       commandIndex: 0,
       dispatched: false,
@@ -276,7 +330,7 @@ class Conversion {
     for (const command of state.commands) {
       dispatch(state, command, this.#sources.get(command)!, {
         context: this.#context,
-        globalArgs: this.#globalArgs,
+        globalArgs: this.#globalArgs.values,
         sourceOf: (source, path) => {
           this.#bases.reads(source, path);
           return source.output;
@@ -306,6 +360,7 @@ class Conversion {
     state.image = cloneImage(base.image);
     state.baseConfig = base.baseConfig;
     state.buildArgs = [...base.buildArgs];
+    state.workdirSet = base.workdirSet;
     const triggers = state.image.config.OnBuild;
     delete state.image.config.OnBuild;
     this.#addTriggers(state, triggers);

@@ -6,7 +6,8 @@ import { file, parseOwner, type Output } from "../../../llb/index.js";
 import { compareBytes } from "../../../lib/index.js";
 import { goQuote } from "../parser/index.js";
 import type { Instruction, InstructionOf, KeyValue } from "../instructions/index.js";
-import { expandWord } from "../shell/index.js";
+import { checkSecretName, checkVariables } from "../lint/index.js";
+import { ExpansionError, expandWord } from "../shell/index.js";
 import { withLocation } from "../source-error.js";
 import type { ConvertContext } from "./context.js";
 import { dispatchCopy } from "./copy.js";
@@ -51,18 +52,21 @@ function apply(
 ): void {
   const { context } = options;
   const { config } = state.image;
-  const expand = (word: string): string => expandWord(word, envLookup(state.env), context.shell).text;
+  const expand = (word: string): string => expandLinted(state, command, word, context);
   const commit = (text: string): void => commitHistory(state, text, false);
   switch (command.kind) {
     case "ENV": {
+      checkLegacyForm(command, context);
       const pairs = expandPairs(command.pairs, expand);
       for (const { key, value } of pairs) {
+        checkSecretName("ENV", key, command.range, context.lint);
         state.env = setEnv(state.env, key, value);
         config.Env = setConfigEnv(config.Env ?? [], key, value);
       }
       return commit(`ENV ${pairs.map(({ key, value }) => `${key}=${value}`).join(" ")}`);
     }
     case "LABEL": {
+      checkLegacyForm(command, context);
       const pairs = expandPairs(command.pairs, expand);
       for (const { key, value } of pairs) config.Labels = { ...config.Labels, [key]: value };
       return commit(`LABEL ${pairs.map(({ key, value }) => `${key}=${value}`).join(" ")}`);
@@ -81,18 +85,19 @@ function apply(
       return commit(`USER ${user}`);
     }
     case "CMD": {
-      const args = withShell(state, command);
+      const args = withShell(state, command, context);
       config.Cmd = args;
       config.ArgsEscaped = true;
       return commit(`CMD ${quoted(args)}`);
     }
     case "ENTRYPOINT": {
-      const args = withShell(state, command);
+      const args = withShell(state, command, context);
       config.Entrypoint = args;
       if (!cmdWasSet(state)) config.Cmd = null;
       return commit(`ENTRYPOINT ${quoted(args)}`);
     }
     case "HEALTHCHECK": {
+      checkOnce(state, command, context);
       config.Healthcheck = command.check;
       return commit(`HEALTHCHECK ${healthcheckText(command)}`);
     }
@@ -100,7 +105,7 @@ function apply(
       const words = command.ports.flatMap(
         (port) => expandWord(port, envLookup(state.env), context.shell).words,
       );
-      const ports = parsePorts(words);
+      const ports = parsePorts(words, (rule, detail) => context.lint.warn(rule, command.range, detail));
       for (const port of ports) config.ExposedPorts = { ...config.ExposedPorts, [port]: {} };
       return commit(`EXPOSE [${ports.join(" ")}]`);
     }
@@ -129,7 +134,7 @@ function apply(
         const from = sources.mounts[i];
         return from ? options.sourceOf(from, "/") : ("context" as const);
       });
-      return dispatchRun(context, state, command, mounts);
+      return dispatchRun(context, state, command, mounts, expand);
     }
     case "COPY":
     case "ADD": {
@@ -148,6 +153,7 @@ function apply(
       } else {
         const local = joined.filter((_, i) => !/^https?:\/\//.test(paths[i]!));
         for (const path of local) context.contextPaths.add(path);
+        checkIgnored(command, paths, context);
         from = local.length > 0 ? context.buildContext : undefined;
       }
       const expanded = command.kind === "ADD" ? { ...command, checksum: expand(command.checksum) } : command;
@@ -163,9 +169,19 @@ function cmdWasSet(state: StageState): boolean {
   return CMD_SET.has(state);
 }
 
-function withShell(state: StageState, command: InstructionOf<"CMD" | "ENTRYPOINT">): string[] {
-  if (command.kind === "CMD") CMD_SET.add(state);
+function withShell(
+  state: StageState,
+  command: InstructionOf<"CMD" | "ENTRYPOINT">,
+  context: ConvertContext,
+): string[] {
+  const { kind, range } = command;
+  if (kind === "CMD") CMD_SET.add(state);
+  checkOnce(state, command, context);
   const { args, exec } = command.command;
+  if (!exec && (state.image.config.Shell ?? []).length === 0) {
+    const detail = `JSON arguments recommended for ${kind} to prevent unintended behavior related to OS signals`;
+    context.lint.warn("JSONArgsRecommended", range, detail);
+  }
   return exec ? [...args] : [...shellOf(state), args.join(" ")];
 }
 
@@ -178,16 +194,81 @@ function dispatchArg(
   const shown: string[] = [];
   for (const pair of command.pairs) {
     const key = expandWord(pair.key, envLookup(state.env), context.shell).text;
+    checkSecretName("ARG", key, command.range, context.lint);
+    const isGiven = Object.hasOwn(buildArgs, key);
     let value: string | undefined;
-    if (Object.hasOwn(buildArgs, key)) value = buildArgs[key];
-    else if (pair.value !== undefined)
-      value = expandWord(pair.value, envLookup(state.env), context.shell).text;
+    if (isGiven) value = buildArgs[key];
+    else if (pair.value !== undefined) value = expandLinted(state, command, pair.value, context);
     else value = globalArgs.get(key);
+    const isInherited = !isGiven && pair.value === undefined && value !== undefined;
+    const { range, comments } = command;
+    state.outline.declare(key, isInherited ? undefined : { value, range, comments, uses: new Set() });
     if (value !== undefined && !NOT_IN_ENV.has(key)) state.env = setEnv(state.env, key, value);
     state.buildArgs.push({ key, value });
     shown.push(value === undefined ? key : `${key}=${value}`);
   }
   commitHistory(state, `ARG ${shown.join(" ")}`, false);
+}
+
+/** Expands a word of an instruction and warns of variables that nothing has set. */
+function expandLinted(
+  state: StageState,
+  command: Instruction,
+  word: string,
+  context: ConvertContext,
+): string {
+  const warn = (unmatched: ReadonlySet<string>): void => {
+    const named = new Set([...state.buildArgs.map(({ key }) => key), ...NOT_IN_ENV]);
+    const unknown = [...unmatched].filter((name) => !named.has(name));
+    const known = state.env.map(([name]) => name);
+    checkVariables(unknown, known, command.range, context.lint);
+  };
+  try {
+    const { text, unmatched } = expandWord(word, envLookup(state.env), context.shell);
+    warn(unmatched);
+    return text;
+  } catch (error) {
+    if (error instanceof ExpansionError) warn(error.unmatched);
+    throw error;
+  }
+}
+
+function checkLegacyForm(
+  { kind, pairs, range }: InstructionOf<"ENV" | "LABEL">,
+  { lint }: ConvertContext,
+): void {
+  if (!pairs.some(({ noDelimiter }) => noDelimiter)) return;
+  const detail = `"${kind} key=value" should be used instead of legacy "${kind} key value" format`;
+  lint.warn("LegacyKeyValueFormat", range, detail);
+}
+
+/** Of some instructions only the last one counts; the warning is about the one before. */
+function checkOnce(state: StageState, { kind, range }: Instruction, context: ConvertContext): void {
+  const before = state.once.get(kind);
+  if (before) {
+    const detail = `Multiple ${kind} instructions should not be used in the same stage because only the last one will be used`;
+    context.lint.warn("MultipleInstructionsDisallowed", before, detail);
+  }
+  state.once.set(kind, range);
+}
+
+function checkIgnored(
+  { kind, range }: InstructionOf<"ADD" | "COPY">,
+  paths: readonly string[],
+  { lint, ignored }: ConvertContext,
+): void {
+  // with exceptions it is not certain what is left of a folder
+  if (ignored.isEmpty || ignored.hasExclusions) return;
+  for (const path of paths) {
+    const name = clean(path);
+    if (/^https?:\/\//.test(path) || !ignored.matchesWithParents(name)) continue;
+    const verb = kind === "ADD" ? "Add" : "Copy";
+    lint.warn(
+      "CopyIgnoredFile",
+      range,
+      `Attempting to ${verb} file "${name}" that is excluded by .dockerignore`,
+    );
+  }
 }
 
 const NOT_IN_ENV = new Set(["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"]);
@@ -198,6 +279,11 @@ function dispatchWorkdir(
   command: InstructionOf<"WORKDIR">,
   path: string,
 ): void {
+  if (!state.workdirSet && !posix.isAbsolute(path)) {
+    const detail = `Relative workdir ${goQuote(path)} can have unexpected results if the base image changes`;
+    context.lint.warn("WorkdirRelativePath", command.range, detail);
+  }
+  state.workdirSet = true;
   const dir = posix.isAbsolute(path)
     ? path
     : clean(posix.join("/", state.image.config.WorkingDir ?? "/", path));

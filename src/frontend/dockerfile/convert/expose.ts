@@ -1,12 +1,22 @@
 // EXPOSE: ports, ranges, protocols, and the "ip:host:container" forms of docker run, of which only the last part counts.
 
 /** "80", "7000-7003/udp", "127.0.0.1:81:81" to "80/tcp", ... @throws Error in Docker's words */
-export function parsePorts(specs: readonly string[]): string[] {
+export function parsePorts(
+  specs: readonly string[],
+  warn: (rule: "ExposeProtoCasing" | "ExposeInvalidFormat", detail: string) => void,
+): string[] {
   const ports: string[] = [];
   for (const spec of specs) {
     const [address, protocolText] = splitProtocol(spec);
     const protocol = protocolText.toLowerCase();
     if (!["tcp", "udp", "sctp"].includes(protocol)) throw new Error(`invalid proto: ${protocolText}`);
+    if (protocolText !== protocol)
+      warn("ExposeProtoCasing", `Defined protocol '${spec}' in EXPOSE instruction should be lowercase`);
+    if (address.includes(":")) {
+      const found = `found '${spec}'`;
+      const detail = `EXPOSE instruction should not define an IP address or host-port mapping, ${found}`;
+      warn("ExposeInvalidFormat", detail);
+    }
     const container = address.slice(address.lastIndexOf(":") + 1);
     if (container === "") throw new Error(`no port specified: ${spec}<empty>`);
     const [first, last] = range(container);

@@ -4,15 +4,23 @@ import type { FrontendRequest } from "../../types.js";
 import type { InstructionOf } from "../instructions/index.js";
 import { expandWord, type ExpandOptions } from "../shell/index.js";
 import { withLocation } from "../source-error.js";
+import type { DeclaredArg } from "./outline.js";
 import { formatPlatform } from "./platform.js";
 
-/** What FROM lines may use, and what stages get by naming it in ARG. @throws SourceError */
+export interface GlobalArgs {
+  /** what FROM lines may use, and what stages get by naming it in ARG */
+  readonly values: ReadonlyMap<string, string>;
+  /** those that stand before the first FROM */
+  readonly declared: ReadonlyMap<string, DeclaredArg>;
+}
+
+/** @throws SourceError */
 export function readGlobalArgs(
   request: FrontendRequest,
   targetPlatform: Platform,
   metaArgs: readonly InstructionOf<"ARG">[],
   shell: ExpandOptions,
-): Map<string, string> {
+): GlobalArgs {
   const build = request.buildPlatform;
   const args = new Map<string, string>([
     ["BUILDPLATFORM", formatPlatform(build)],
@@ -31,18 +39,23 @@ export function readGlobalArgs(
     const given = request.buildArgs[key];
     if (given !== undefined) args.set(key, given);
   }
+  const declared = new Map<string, DeclaredArg>();
   for (const command of metaArgs) {
+    const { range, comments } = command;
     for (const { key, value } of command.pairs) {
       try {
         const given = request.buildArgs[key];
-        const final =
-          given ??
-          (value === undefined ? undefined : expandWord(value, (name) => args.get(name), shell).text);
+        const expansion =
+          given === undefined && value !== undefined
+            ? expandWord(value, (name) => args.get(name), shell)
+            : undefined;
+        const final = given ?? expansion?.text;
         if (final !== undefined) args.set(key, final);
+        declared.set(key, { value: final, range, comments, uses: expansion?.matched ?? new Set() });
       } catch (error) {
-        throw withLocation(error, [command.range]);
+        throw withLocation(error, [range]);
       }
     }
   }
-  return args;
+  return { values: args, declared };
 }

@@ -1,2 +1,3 @@
-export { convert } from "./convert.js";
+export { convert, type ConvertInput } from "./convert.js";
+export { descriptionOf } from "./outline.js";
 export { formatPlatform, hostPlatform, normalizePlatform, parsePlatform, samePlatform } from "./platform.js";

@@ -11,7 +11,6 @@ import {
 } from "../../../llb/index.js";
 import { parseMount, type InstructionOf, type MountFlag } from "../instructions/index.js";
 import { chompTabs, parseHeredoc } from "../parser/index.js";
-import { expandWord } from "../shell/index.js";
 import type { ConvertContext } from "./context.js";
 import { inlineDocument } from "./copy.js";
 import { clean } from "./path.js";
@@ -24,6 +23,7 @@ export function dispatchRun(
   command: InstructionOf<"RUN">,
   /** for each mount: the stage or image it comes from */
   mountSources: readonly (Output | undefined | "context")[],
+  expand: (word: string) => string,
 ): void {
   const { request } = context;
   const mounts: MountRequest[] = [];
@@ -51,12 +51,16 @@ export function dispatchRun(
 
   const secretEnv: SecretEnv[] = [];
   let sshIndex = 0;
-  const lookup = envLookup(state.env);
   for (const [index, flag] of command.mounts.entries()) {
-    const mount = parseMount(flag, (word) => expandWord(word, lookup, context.shell).text);
-    if (mount.type === "SECRET") addSecret(mount, mounts, secretEnv);
-    else if (mount.type === "SSH") mounts.push(sshMount(mount, sshIndex++));
-    else mounts.push(folderMount(context, state, mount, mountSources[index]));
+    const mount = parseMount(flag, expand);
+    if (mount.type === "SECRET") {
+      const id = addSecret(mount, mounts, secretEnv);
+      state.outline.secret(id, { isRequired: mount.required, range: command.range });
+    } else if (mount.type === "SSH") {
+      mounts.push(sshMount(mount, sshIndex++));
+      const id = mount.cacheId === "" ? "default" : mount.cacheId;
+      state.outline.agent(id, { isRequired: mount.required, range: command.range });
+    } else mounts.push(folderMount(context, state, mount, mountSources[index]));
   }
   if (request.shmSize > 0) mounts.push({ type: "TMPFS", dest: "/dev/shm", size: request.shmSize });
 
@@ -171,7 +175,8 @@ function ownedCache({ uid, gid, mode }: MountFlag): Output | undefined {
   });
 }
 
-function addSecret(mount: MountFlag, mounts: MountRequest[], env: SecretEnv[]): void {
+/** @returns the secret's id */
+function addSecret(mount: MountFlag, mounts: MountRequest[], env: SecretEnv[]): string {
   let id = mount.source !== "" ? mount.source : mount.cacheId;
   if (id === "") {
     if (mount.target === "") throw new Error("one of source, target required");
@@ -179,10 +184,11 @@ function addSecret(mount: MountFlag, mounts: MountRequest[], env: SecretEnv[]): 
   }
   const optional = !mount.required;
   if (mount.env !== undefined) env.push({ ID: id, name: mount.env, optional });
-  if (mount.env !== undefined && mount.target === "") return;
+  if (mount.env !== undefined && mount.target === "") return id;
   const dest = mount.target !== "" ? mount.target : `/run/secrets/${basename(id)}`;
   const opt = { ID: id, uid: mount.uid ?? 0, gid: mount.gid ?? 0, mode: mount.mode ?? 0o400, optional };
   mounts.push({ type: "SECRET", dest, opt });
+  return id;
 }
 
 function sshMount(mount: MountFlag, index: number): MountRequest {

@@ -3,10 +3,10 @@ import type { Instruction } from "../instructions/index.js";
 import { SourceError } from "../source-error.js";
 import type { StageState } from "./stage-state.js";
 
-/** The target and everything below it. */
-export function reachable(target: StageState): Set<StageState> {
+/** The targets and everything below them. */
+export function reachable(targets: readonly StageState[]): Set<StageState> {
   const found = new Set<StageState>();
-  const pending = [target];
+  const pending = [...targets];
   while (pending.length > 0) {
     const state = pending.pop()!;
     if (found.has(state)) continue;

@@ -1,8 +1,9 @@
 // One stage while it is converted: where its instructions stand (file system, environment, folder, user) and what its
 // image will say.
-import type { Output, Platform } from "../../../llb/index.js";
+import type { Output, Platform, Range } from "../../../llb/index.js";
 import type { Instruction, Stage } from "../instructions/index.js";
 import type { ImageConfig } from "./image-config.js";
+import type { StageOutline } from "./outline.js";
 
 export type Env = readonly (readonly [string, string])[];
 
@@ -30,6 +31,12 @@ export interface StageState {
   baseConfig: string | undefined;
   commands: readonly Instruction[];
   buildArgs: { readonly key: string; readonly value: string | undefined }[];
+  /** what can be set from outside */
+  readonly outline: StageOutline;
+  /** where instructions of which only the last one counts were seen */
+  readonly once: Map<Instruction["kind"], Range>;
+  /** a WORKDIR was seen, here or in the stage it stands on */
+  workdirSet: boolean;
   commandCount: number;
   commandIndex: number;
   dispatched: boolean;

@@ -28,11 +28,18 @@ const KEYWORDS = [
 ];
 const STAGE_NAME = /^[a-z][a-z0-9-_.]*$/;
 
-/** @throws SourceError */
-export function parseStages(nodes: readonly Node[]): DockerfileTree {
+/**
+ * @param onNode sees each node before it is parsed
+ * @throws SourceError
+ */
+export function parseStages(
+  nodes: readonly Node[],
+  onNode: (node: Node) => void = () => undefined,
+): DockerfileTree {
   const metaArgs: InstructionOf<"ARG">[] = [];
   const stages: { stage: Stage; commands: Instruction[] }[] = [];
   for (const node of nodes) {
+    onNode(node);
     if (node.keyword.toUpperCase() === "FROM") {
       const commands: Instruction[] = [];
       stages.push({ commands, stage: { ...located(node, () => parseFrom(node)), commands } });

@@ -18,7 +18,7 @@ export function parseDockerfile(data: Uint8Array): ParsedDockerfile {
   const directives = parseDirectives(lines);
   const escape = directives.get("escape")?.value ?? "\\";
   if (escape !== "\\" && escape !== "`") {
-    throw new SourceError(`invalid escape token '${escape}' does not match \` or \\`, []);
+    throw new SourceError(`invalid escape token '${escape}' does not match \` or \\`, [[lineRange(0)]]);
   }
   const continuation = escape === "\\" ? /([^\\])\\[ \t]*$|^\\[ \t]*$/ : /([^`])`[ \t]*$|^`[ \t]*$/;
 
@@ -53,7 +53,7 @@ export function parseDockerfile(data: Uint8Array): ParsedDockerfile {
       line += part;
     }
     if (hasEmptyContinuation) {
-      warnings.push({ rule: "NoEmptyContinuation", text: line, range: lineRange(start, next) });
+      warnings.push({ rule: "NoEmptyContinuation", text: line, range: lineRange(next) });
     }
     const ranges = () => [lineRange(start, next)];
     let node: Node;

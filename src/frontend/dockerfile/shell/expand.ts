@@ -25,14 +25,25 @@ export interface Expansion {
   readonly unmatched: ReadonlySet<string>;
 }
 
-/** @throws Error `failed to process "WORD": ...` */
+/** Carries the variables that had no value, for who warns of them. */
+export class ExpansionError extends Error {
+  readonly unmatched: ReadonlySet<string>;
+
+  constructor(message: string, unmatched: ReadonlySet<string>, cause: unknown) {
+    super(message, { cause });
+    this.unmatched = unmatched;
+  }
+}
+
+/** @throws ExpansionError `failed to process "WORD": ...` */
 export function expandWord(word: string, lookup: Lookup, options: ExpandOptions): Expansion {
   const lexer = new Lexer(word, lookup, options);
   try {
     const text = lexer.until("");
     return { text, words: lexer.words.finish(), matched: lexer.matched, unmatched: lexer.unmatched };
   } catch (error) {
-    throw new Error(`failed to process ${goQuote(word)}: ${(error as Error).message}`, { cause: error });
+    const message = `failed to process ${goQuote(word)}: ${(error as Error).message}`;
+    throw new ExpansionError(message, lexer.unmatched, error);
   }
 }
 

@@ -1,1 +1,8 @@
-export { expandWord, splitWords, type Expansion, type ExpandOptions, type Lookup } from "./expand.js";
+export {
+  ExpansionError,
+  expandWord,
+  splitWords,
+  type Expansion,
+  type ExpandOptions,
+  type Lookup,
+} from "./expand.js";
