@@ -9,6 +9,7 @@ command -v busybox >/dev/null || missing+=(busybox-static)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v unshare >/dev/null || missing+=(util-linux)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v git >/dev/null || missing+=(git)
 command -v xz >/dev/null || missing+=(xz-utils)
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -62,6 +62,7 @@ export class Build {
       session: this.#session,
       cacheFolder: join(engine.state.root, "caches"),
       entitlements: request.entitlements,
+      sources: new Map(),
       runtime: engine.runtime,
       log: (vertex, stream, data) =>
         this.#progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
@@ -213,19 +214,29 @@ export class Build {
             throw resolveError(reference, error);
           }
         }),
-      readFiles: (definition, paths) => this.#readFiles(definition, paths),
+      readFiles: (definition, paths, limit = Infinity) => this.#readFiles(definition, paths, limit),
     };
   }
 
-  /** Files of a client's folder, read where they are. */
   async #readFiles(
     definition: Definition,
     paths: readonly string[],
+    limit: number,
   ): Promise<ReadonlyMap<string, Uint8Array>> {
     const { op, metadata } = definition.ops[0]!;
-    const name = op.kind === "source" ? op.source.identifier.replace("local://", "") : "";
+    const identifier = op.kind === "source" ? op.source.identifier : "";
+    if (!identifier.startsWith("local://")) return this.#readSolved(definition, paths, limit);
+    const name = identifier.slice("local://".length);
+    return this.#readFolder(name, metadata.description["llb.customname"] ?? `load ${name}`, paths);
+  }
+
+  /** Files of a client's folder, read where they are. */
+  async #readFolder(
+    name: string,
+    title: string,
+    paths: readonly string[],
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
     const folder = this.#session.folder(name);
-    const title = metadata.description["llb.customname"] ?? `load ${name}`;
     return this.#progress.step(title, async (step) => {
       if (name === "dockerfile") this.#definitionStep = step.id;
       const files = new Map<string, Uint8Array>();
@@ -240,6 +251,25 @@ export class Build {
       const size = [...files.values()].reduce((sum, data) => sum + data.length, 0);
       await step.status(`transferring ${name}: ${size}B`, async () => undefined);
       return files;
+    });
+  }
+
+  /** Files of what a definition makes. */
+  async #readSolved(
+    definition: Definition,
+    paths: readonly string[],
+    limit: number,
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
+    const { refs, worker, state } = this.#engine;
+    const { signal } = this.#request;
+    const graph = loadDefinition(definition, hostPlatform(), this.#context, state.root);
+    const solver = this.#solver(graph.vertices, Promise.resolve([]));
+    this.#definitionStep = graph.target.vertex;
+    return solver.solve([graph.target], async ([result]) => {
+      const layers = await refs.folders(result!.ref, signal);
+      const task = { tree: { kind: "layers", layers }, paths, limit } as const;
+      const contents = await worker.perform("read", task, signal);
+      return new Map(paths.flatMap((path, i) => (contents[i] ? [[path, contents[i]] as const] : [])));
     });
   }
 

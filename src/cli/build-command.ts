@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { Engine, type BuildRequest, type BuildResponse, type Output } from "../builder/index.js";
-import { parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
+import { parseGitRef, parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
 import { inUserNamespace, runInUserNamespace } from "../linux/index.js";
 import type { ProgressEvent, ProgressVertex, ProgressWarning } from "../progress/index.js";
@@ -60,9 +60,14 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
     context = await openContext(flags.positional[0]!, flags.string("file"), stdin);
     const request: BuildRequest = {
       ...wanted,
-      frontend: { ...wanted.frontend, filename: context.filename },
+      frontend: {
+        ...wanted.frontend,
+        context: context.url,
+        filename: context.filename,
+        hasOwnDockerfile: context.hasOwnDockerfile,
+      },
       folders: new Map([
-        ["context", context.context],
+        ["context", context.folder],
         ["dockerfile", context.dockerfileFolder],
         ...wanted.folders,
       ]),
@@ -185,7 +190,9 @@ function requestOf(flags: ParsedFlags, env: NodeJS.ProcessEnv): Omit<BuildReques
   }
   return {
     frontend: {
+      context: "",
       filename: "Dockerfile",
+      hasOwnDockerfile: true,
       target: flags.string("target"),
       buildArgs: parsePairs(flags.strings("build-arg"), env),
       labels: parsePairs(flags.strings("label"), undefined),
@@ -239,10 +246,12 @@ function namedContexts(list: readonly string[]): {
     const value = text.slice(at + 1);
     if (value.startsWith("docker-image://"))
       contexts[name] = { kind: "image", reference: value.slice("docker-image://".length) };
+    else if (/^https?:\/\//.test(value) || parseGitRef(value))
+      contexts[name] = { kind: "remote", url: value };
     else if (/^[a-z+-]+:\/\//.test(value))
       throw new BuildError(
         "FLAG_INVALID",
-        `build context ${value} is not supported yet; use a folder or docker-image://`,
+        `build context ${value} is not supported yet; use a folder, docker-image://, a git repository or a URL`,
       );
     else {
       contexts[name] = { kind: "local", name };

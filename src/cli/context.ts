@@ -1,23 +1,29 @@
-// Where the build context and the Dockerfile come from: a folder, standard input as a tar or as a Dockerfile.
-import { mkdtempSync, statSync, writeFileSync } from "node:fs";
+// Where the build context and the Dockerfile come from: a folder, standard input as a tar or as a Dockerfile, or a URL
+// that is left to the builder.
+import { existsSync, mkdtempSync, statSync, writeFileSync } from "node:fs";
 import { access, constants, mkdir, rm } from "node:fs/promises";
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { BuildError, codeOf } from "../lib/index.js";
+import { parseGitRef } from "../frontend/index.js";
+import { BuildError, codeOf, messageOf } from "../lib/index.js";
 
 export interface BuildContext {
-  readonly context: string;
+  /** git repository or URL; empty: a folder here */
+  readonly url: string;
+  readonly folder: string;
   /** folder and name of the Dockerfile */
   readonly dockerfileFolder: string;
   readonly filename: string;
+  /** the Dockerfile does not come with the context */
+  readonly hasOwnDockerfile: boolean;
   /** removes what was made for the build */
   close(): Promise<void>;
 }
 
 /**
- * @param path the positional argument: a folder, or "-"
- * @param file --file: a path, "-" for standard input, "" for Dockerfile in the context
+ * @param path the positional argument: a folder, "-", a git repository or a URL
+ * @param file --file: a path, "-" for standard input, a URL, "" for Dockerfile in the context
  * @throws BuildError CONTEXT_*, DOCKERFILE_MISSING
  */
 export async function openContext(
@@ -45,19 +51,19 @@ export async function openContext(
       const folder = makeFolder();
       if (head.isTar) {
         await extract(head.data, stdin, folder);
-        return { context: folder, ...dockerfileIn(folder, file), close };
+        return { ...HERE, folder, ...dockerfileIn(folder, file), close };
       }
       writeFileSync(join(folder, "Dockerfile"), await readAll(head.data, stdin));
       const empty = makeFolder();
-      return { context: empty, dockerfileFolder: folder, filename: "Dockerfile", close };
+      return { ...HERE, folder: empty, dockerfileFolder: folder, filename: "Dockerfile", close };
     }
-    if (/^(https?|git|ssh):\/\/|^git@/.test(path)) {
-      throw new BuildError(
-        "CONTEXT_UNSUPPORTED",
-        `context ${path}: contexts from URLs are not supported yet; give a folder or - for standard input`,
-      );
-    }
+    const ownDockerfile = await dockerfileFrom(file, stdin, makeFolder);
     const folder = resolve(path);
+    if (!existsSync(folder) && (/^https?:\/\//.test(path) || parseGitRef(path))) {
+      const inContext = { dockerfileFolder: makeFolder(), filename: file === "" ? "Dockerfile" : file };
+      const hasOwnDockerfile = ownDockerfile !== undefined;
+      return { url: path, folder: makeFolder(), ...(ownDockerfile ?? inContext), hasOwnDockerfile, close };
+    }
     let isFolder = false;
     try {
       isFolder = statSync(folder).isDirectory();
@@ -71,16 +77,40 @@ export async function openContext(
     }
     if (!isFolder)
       throw new BuildError("CONTEXT_INVALID", `unable to prepare context: path "${path}" is not a folder`);
-    if (file === "-") {
-      const own = makeFolder();
-      writeFileSync(join(own, "Dockerfile"), await readAll(Buffer.alloc(0), stdin));
-      return { context: folder, dockerfileFolder: own, filename: "Dockerfile", close };
-    }
-    return { context: folder, ...dockerfileIn(folder, file), close };
+    return { ...HERE, folder, ...(ownDockerfile ?? dockerfileIn(folder, file)), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+const HERE = { url: "", hasOwnDockerfile: true };
+
+/** A Dockerfile from standard input or a URL, in a folder of its own. */
+async function dockerfileFrom(
+  file: string,
+  stdin: NodeJS.ReadStream,
+  makeFolder: () => string,
+): Promise<{ dockerfileFolder: string; filename: string } | undefined> {
+  let data: Uint8Array;
+  if (file === "-") data = await readAll(Buffer.alloc(0), stdin);
+  else if (/^https?:\/\//.test(file)) data = await download(file);
+  else return undefined;
+  const folder = makeFolder();
+  writeFileSync(join(folder, "Dockerfile"), data);
+  return { dockerfileFolder: folder, filename: "Dockerfile" };
+}
+
+async function download(url: string): Promise<Uint8Array> {
+  let problem: string;
+  try {
+    const response = await fetch(url);
+    if (response.ok) return new Uint8Array(await response.arrayBuffer());
+    problem = `status ${response.status}`;
+  } catch (error) {
+    problem = messageOf((error as Error).cause ?? error);
+  }
+  throw new BuildError("DOCKERFILE_MISSING", `failed to download remote Dockerfile ${url}: ${problem}`);
 }
 
 function dockerfileIn(context: string, file: string): { dockerfileFolder: string; filename: string } {

@@ -22,16 +22,30 @@ export interface ResolveImageOptions {
 export interface FrontendHost {
   /** @throws Error in the registry's words, wrapped as BuildKit wraps it */
   resolveImage(reference: string, options: ResolveImageOptions): Promise<ResolvedImage>;
-  /** Solves a definition and reads files of its result; a file that is not there is not in the map. */
-  readFiles(definition: Definition, paths: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>>;
+  /**
+   * Solves a definition and reads files of its result; a file that is not there is not in the map.
+   * @param limit bytes to read of each
+   */
+  readFiles(
+    definition: Definition,
+    paths: readonly string[],
+    limit?: number,
+  ): Promise<ReadonlyMap<string, Uint8Array>>;
 }
 
 export type NamedContext =
-  { readonly kind: "image"; readonly reference: string } | { readonly kind: "local"; readonly name: string };
+  | { readonly kind: "image"; readonly reference: string }
+  | { readonly kind: "local"; readonly name: string }
+  /** a git repository or a file behind a URL */
+  | { readonly kind: "remote"; readonly url: string };
 
 /** A build request as the Dockerfile frontend understands it (buildx's frontend attributes, typed). */
 export interface FrontendRequest {
+  /** git repository or URL; empty: the client's folder "context" */
+  readonly context: string;
   readonly filename: string;
+  /** the Dockerfile is the client's, though the context is not */
+  readonly hasOwnDockerfile: boolean;
   readonly target: string;
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;

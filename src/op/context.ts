@@ -5,7 +5,8 @@ import type { Session } from "../session/index.js";
 import type { Ref, RefStore } from "../snapshot/index.js";
 import type { ImageSource } from "../source/index.js";
 import type { Worker } from "../worker/index.js";
-import type { Digest } from "../lib/index.js";
+import { digestOf, type Digest } from "../lib/index.js";
+import type { CacheMap, Op } from "../solver/index.js";
 
 export interface OpContext {
   readonly refs: RefStore;
@@ -23,8 +24,15 @@ export interface OpContext {
   readonly log: (vertex: Digest, stream: 1 | 2, data: Uint8Array) => void;
   /** a step has made a layer that will be packed: time to begin */
   readonly made: (ref: Ref) => void;
+  /** sources of this build by digest: what is fetched to be looked at is not fetched again to be built from */
+  readonly sources: Map<Digest, Op<RefResult>>;
   /** unique for every container on this machine */
   readonly containerId: () => string;
 }
 
 export type { RefResult };
+
+/** The cache map of a source whose content `key` names. */
+export function sourceKey(digest: string): CacheMap<RefResult> {
+  return { digest: digestOf(`buildkit.source.v0:${digest}`), inputs: [] };
+}

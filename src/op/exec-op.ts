@@ -14,7 +14,7 @@ import type { CacheMap, Op } from "../solver/index.js";
 import type { RunMount } from "../worker/index.js";
 import { contentDigest, pathSelector, selectorDigest } from "./content-key.js";
 import type { OpContext, RefResult } from "./context.js";
-import { isLocalResult } from "./source-op.js";
+import { isLocalResult } from "./local-op.js";
 
 export class ExecOp implements Op<RefResult> {
   readonly #vertex: Digest;

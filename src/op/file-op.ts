@@ -5,7 +5,7 @@ import type { ChownOpt, DefinitionOp, FileAction, FileOp as FileBody, UserOpt } 
 import type { CacheMap, Op } from "../solver/index.js";
 import { contentDigest, selectorDigest, type Selector } from "./content-key.js";
 import type { OpContext, RefResult } from "./context.js";
-import { isLocalResult } from "./source-op.js";
+import { isLocalResult } from "./local-op.js";
 
 export class FileOp implements Op<RefResult> {
   readonly #actions: readonly FileAction[];

@@ -1,7 +1,7 @@
 // A definition to the vertices of a solver.
 import { BuildError, type Digest } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
-import type { Edge, Vertex } from "../solver/index.js";
+import type { Edge, Op, Vertex } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
 import { ExecOp } from "./exec-op.js";
 import { FileOp } from "./file-op.js";
@@ -39,7 +39,7 @@ export function loadDefinition(
       isSource: op.kind === "source",
       op:
         op.kind === "source"
-          ? sourceOp(op.source, platform, context, stateRoot)
+          ? remembered(context, digest, () => sourceOp(op.source, platform, context, stateRoot))
           : op.kind === "exec"
             ? execOp()
             : op.kind === "file"
@@ -65,4 +65,10 @@ export function loadDefinition(
 
 function unsupported(kind: string): never {
   throw new BuildError("LLB_UNSUPPORTED", `${kind} ops are not supported yet`);
+}
+
+function remembered(context: OpContext, digest: Digest, make: () => Op<RefResult>): Op<RefResult> {
+  let op = context.sources.get(digest);
+  if (!op) context.sources.set(digest, (op = make()));
+  return op;
 }

@@ -1,2 +1,3 @@
 export { ImageSource, resolveError, type ResolvedSource } from "./image.js";
+export { checkoutGit, resolveGit, type GitCommit, type GitRequest } from "./git.js";
 export { fetchHttp, httpKey, type HttpFile } from "./http.js";

@@ -8,6 +8,7 @@ import { runFileTask } from "./file-task.js";
 import { runLocalTask } from "./local-task.js";
 import { Mounts } from "./mounts.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
+import { runReadTask } from "./read-task.js";
 import { chooseRuntime, runTask } from "./run-task.js";
 import type { TaskMap, TaskName } from "./types.js";
 
@@ -76,6 +77,7 @@ async function perform<K extends TaskName>(
     },
     file: (p) => runFileTask(p, mounts),
     local: async (p) => runLocalTask(p, mounts.absolute(p.target)),
+    read: async (p) => runReadTask(mounts.view(p.tree), p),
     export: async (p) => runExportTask(p, mounts),
     probe: async (p) => {
       chooseRuntime(p.runtime, own);

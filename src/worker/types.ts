@@ -116,6 +116,13 @@ export interface ExportTask {
   readonly clampTime: number | undefined;
 }
 
+export interface ReadTask {
+  readonly tree: Tree;
+  readonly paths: readonly string[];
+  /** bytes of each */
+  readonly limit: number;
+}
+
 export interface TaskMap {
   apply: { params: ApplyTask; result: { diffId: Digest; uncompressedSize: number } };
   diff: { params: DiffTask; result: LayerBlob };
@@ -126,6 +133,8 @@ export interface TaskMap {
   probe: { params: { readonly runtime: string | undefined }; result: undefined };
   run: { params: RunTask; result: { exitCode: number } };
   export: { params: ExportTask; result: undefined };
+  /** contents of files; `undefined` for one that is not there */
+  read: { params: ReadTask; result: (Uint8Array | undefined)[] };
 }
 
 export type TaskName = keyof TaskMap;

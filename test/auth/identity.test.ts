@@ -6,11 +6,10 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, shared with the golden runner
 import { startAzurite, waitFor } from "../golden/lib/services.mjs";
-import { freePort, makeContext, start } from "../support/services.js";
+import { bluekilnAside, freePort, makeContext, type Outcome } from "../support/services.js";
 
 const HEADER = "the-secret-of-the-endpoint";
 const work = mkdtempSync(join(tmpdir(), "bluekiln-identity-"));
@@ -76,27 +75,23 @@ afterEach(() => {
   lifetime = 3600;
 });
 
-async function build(env: Record<string, string> = {}): Promise<{ code: number; stderr: string }> {
+async function build(env: Record<string, string> = {}): Promise<Outcome> {
   const cache = `type=azblob,name=identity,account_url=${account},account_name=devstoreaccount1`;
   const context = makeContext(work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "x" });
   const state = mkdtempSync(join(work, "state-"));
-  const child = start(["build", "--state-dir", state, "--cache-to", cache, "--cache-from", cache, context], {
+  const args = ["build", "--state-dir", state, "--cache-to", cache, "--cache-from", cache, context];
+  return bluekilnAside(args, {
     IDENTITY_ENDPOINT: `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/token`,
     IDENTITY_HEADER: HEADER,
     NODE_EXTRA_CA_CERTS: certificate,
     ...env,
   });
-  const [stderr, [code]] = await Promise.all([
-    text(child.stderr!),
-    once(child, "close") as Promise<[number]>,
-  ]);
-  return { code, stderr };
 }
 
 it("a managed identity imports and exports", async () => {
   const first = await build();
   expect(first.stderr).not.toContain("ERROR");
-  expect(first.code).toBe(0);
+  expect(first.status).toBe(0);
   const second = await build();
   expect(second.stderr).toMatch(/COPY f \/\n#\d+ CACHED/);
   expect(asked[0]!.searchParams.get("resource")).toBe("https://storage.azure.com");
@@ -105,23 +100,23 @@ it("a managed identity imports and exports", async () => {
 
 it("a user-assigned identity is asked for by its client id", async () => {
   const client = "11111111-2222-3333-4444-555555555555";
-  expect((await build({ AZURE_CLIENT_ID: client })).code).toBe(0);
+  expect((await build({ AZURE_CLIENT_ID: client })).status).toBe(0);
   expect(asked[0]!.searchParams.get("client_id")).toBe(client);
 });
 
 it("a token that the account refuses ends in a message that says which role is needed", async () => {
   lifetime = -60;
-  const { code, stderr } = await build();
-  expect(code).toBe(1);
+  const { status, stderr } = await build();
+  expect(status).toBe(1);
   expect(stderr).toContain("the identity needs the role Storage Blob Data Contributor");
 });
 
 it("no identity at all ends in a message that says what was tried", async () => {
-  const { code, stderr } = await build({
+  const { status, stderr } = await build({
     IDENTITY_ENDPOINT: "",
     IDENTITY_HEADER: "",
     AZURE_TOKEN_CREDENTIALS: "prod",
   });
-  expect(code).toBe(1);
+  expect(status).toBe(1);
   expect(stderr).toMatch(/no Azure identity gave a token .*; give secret_access_key/);
 });

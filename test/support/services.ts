@@ -11,9 +11,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { text } from "node:stream/consumers";
 // @ts-expect-error plain JavaScript, shared with the golden runner
 import { AZURE_KEY, startAzurite, waitFor } from "../golden/lib/services.mjs";
 
@@ -113,6 +115,20 @@ export function bluekiln(
     maxBuffer: 1 << 28,
   });
   return { status: result.status, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** As `bluekiln`, for tests that serve something meanwhile. */
+export async function bluekilnAside(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Outcome> {
+  const child = start(args, env);
+  const [stdout, stderr, [status]] = await Promise.all([
+    text(child.stdout!),
+    text(child.stderr!),
+    once(child, "close") as Promise<[number | null]>,
+  ]);
+  return { status, stdout, stderr };
 }
 
 export function start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {

@@ -15,14 +15,15 @@ export async function buildDockerfile(
   request: FrontendRequest,
   host: FrontendHost,
 ): Promise<FrontendOutcome> {
-  const { source, excludes } = await loadDockerfile(request, host);
+  const { source, excludes, remoteContext } = await loadDockerfile(request, host);
   try {
     const dockerfile = parseDockerfile(source.data);
     const lint = linterFor(request, dockerfile);
     const platforms: readonly Platform[] =
       request.platforms.length > 0 ? request.platforms : [request.buildPlatform];
     const showPlatform = request.platforms.length > 1 || isTrue(request.buildArgs["BUILDKIT_MULTI_PLATFORM"]);
-    const input = { request, host, dockerfile, sourceInfo: source, excludes, showPlatform, allStages: false };
+    const loaded = { dockerfile, sourceInfo: source, excludes, remoteContext };
+    const input = { ...loaded, request, host, showPlatform, allStages: false };
     const results = await Promise.all(
       platforms.map((targetPlatform, i) =>
         convert({ ...input, targetPlatform, lint: i === 0 ? lint : MUTE }),

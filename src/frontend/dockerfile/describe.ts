@@ -13,7 +13,7 @@ export async function describeDockerfile(
   request: FrontendRequest,
   host: FrontendHost,
 ): Promise<Description> {
-  const { source, excludes } = await loadDockerfile(request, host);
+  const { source, excludes, remoteContext } = await loadDockerfile(request, host);
   let lint = new Linter({ skip: new Set(), experimental: new Set(), error: false });
   try {
     const dockerfile = parseDockerfile(source.data);
@@ -24,6 +24,7 @@ export async function describeDockerfile(
       host,
       dockerfile,
       excludes,
+      remoteContext,
       lint,
       sourceInfo: source,
       // as BuildKit: whatever the platforms of the build would be

@@ -1,5 +1,6 @@
 export { buildDockerfile } from "./build.js";
 export { describeDockerfile } from "./describe.js";
+export { parseGitRef } from "./git-ref.js";
 export { descriptionJson } from "./describe-json.js";
 export { SourceError, type SourceExcerpt } from "./source-error.js";
 export {

@@ -1,35 +1,48 @@
 // What every request begins with: the Dockerfile's text and the patterns of its ignore file, read through the host.
-import { local, marshal, type SourceInfo } from "../../llb/index.js";
+import { local, marshal, type Output, type SourceInfo } from "../../llb/index.js";
 import { messageOf } from "../../lib/index.js";
 import type { FrontendHost, FrontendRequest } from "../types.js";
 import { readIgnoreFile } from "./ignore.js";
 import { Linter, parseLintOptions } from "./lint/index.js";
+import { openRemoteContext } from "./remote-context.js";
 import type { ParsedDockerfile } from "./parser/index.js";
 import { SourceError } from "./source-error.js";
+
+export interface LoadedDockerfile {
+  readonly source: SourceInfo;
+  /** patterns of .dockerignore; a remote context has none */
+  readonly excludes: readonly string[];
+  readonly remoteContext: Output | undefined;
+}
 
 /** @throws Error `failed to read dockerfile: open NAME: no such file or directory` */
 export async function loadDockerfile(
   request: FrontendRequest,
   host: FrontendHost,
-): Promise<{ source: SourceInfo; excludes: readonly string[] }> {
-  const { filename, sessionId } = request;
+): Promise<LoadedDockerfile> {
+  const { sessionId } = request;
+  const remote = request.context === "" ? undefined : await openRemoteContext(request.context, request, host);
+  const isInContext = remote !== undefined && !request.hasOwnDockerfile;
+  const filename = (isInContext ? remote.filename : undefined) ?? request.filename;
   const ignoreName = `${filename}.dockerignore`;
   const wanted = [filename, ignoreName];
   if (filename === "Dockerfile") wanted.push("dockerfile");
   const definition = marshal(
-    local(
-      "dockerfile",
-      { sessionId, sharedKeyHint: "dockerfile", followPaths: wanted, differ: "none" },
-      { customName: `[internal] load build definition from ${filename}` },
-    ),
+    isInContext
+      ? remote.output
+      : local(
+          "dockerfile",
+          { sessionId, sharedKeyHint: "dockerfile", followPaths: wanted, differ: "none" },
+          { customName: `[internal] load build definition from ${filename}` },
+        ),
   );
   const files = await host.readFiles(definition, wanted);
   const data = files.get(filename) ?? (filename === "Dockerfile" ? files.get("dockerfile") : undefined);
   if (!data) throw new Error(`failed to read dockerfile: open ${filename}: no such file or directory`);
-  return {
-    source: { filename, data, definition, language: "Dockerfile" },
-    excludes: readIgnoreFile(files.get(ignoreName) ?? (await contextIgnore(request, host))),
-  };
+  const source = { filename, data, definition, language: "Dockerfile" };
+  if (remote) return { source, excludes: [], remoteContext: remote.output };
+  const excludes = readIgnoreFile(files.get(ignoreName) ?? (await contextIgnore(request, host)));
+  return { source, excludes, remoteContext: undefined };
 }
 
 async function contextIgnore(request: FrontendRequest, host: FrontendHost): Promise<Uint8Array | undefined> {

@@ -65,7 +65,9 @@ export function requestOf(testCase, inputs, { buildArgs = {}, outputs = [], cach
   }
   return {
     frontend: {
+      context: "",
       filename: "Dockerfile",
+      hasOwnDockerfile: true,
       target: o.target ?? "",
       buildArgs: { ...o.buildArgs, ...buildArgs },
       labels: o.labels ?? {},

@@ -1,8 +1,8 @@
 // What the corpus's addresses stand for: a registry on port 5000, files on 5080, Azurite on 10000. The ports are fixed,
 // so all of it runs in a network namespace of its own.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
-import { readFileSync, writeFileSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ export async function startServices(
   );
   children.push(spawn("docker-registry", ["serve", config], { stdio: "ignore" }));
   if (azuritePort) children.push(startAzurite(join(folder, "azurite"), azuritePort));
-  const files = corpus && filePort ? await startFiles(corpus, filePort) : undefined;
+  const files = corpus && filePort ? await startFiles(corpus, filePort, folder) : undefined;
   await Promise.all([waitFor(registryPort), azuritePort ? waitFor(azuritePort) : undefined]);
   if (corpus) await loadImages(corpus, `http://127.0.0.1:${registryPort}`);
   return {
@@ -60,10 +60,18 @@ export function startAzurite(folder, port, options = []) {
   return spawn(process.execPath, args, { stdio: "ignore" });
 }
 
-function startFiles(corpus, port) {
+async function startFiles(corpus, port, folder) {
+  const repositories = join(folder, "git");
+  mkdirSync(repositories, { recursive: true });
+  for (const name of existsSync(join(corpus, "git")) ? readdirSync(join(corpus, "git")) : []) {
+    const target = join(repositories, name.replace(/\.bundle$/, ".git"));
+    spawnSync("git", ["clone", "--quiet", "--mirror", join(corpus, "git", name), target]);
+    spawnSync("git", ["-C", target, "config", "uploadpack.allowAnySHA1InWant", "true"]);
+  }
   const headers = readJson(join(corpus, "http", "headers.json"));
   const server = createServer((request, response) => {
     const path = request.url.slice(1).split("?")[0];
+    if (path.startsWith("git/")) return serveGit(folder, request, response);
     const own = headers[`/${path}`];
     if (!own) return response.writeHead(404).end();
     if (own.ETag && request.headers["if-none-match"] === own.ETag) return response.writeHead(304, own).end();
@@ -73,6 +81,42 @@ function startFiles(corpus, port) {
       .end(request.method === "HEAD" ? undefined : data);
   });
   return new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(server)));
+}
+
+/** Smart http, as git's own server program speaks it; repositories lie below `folder`. */
+export function serveGit(folder, request, response) {
+  const { pathname, search } = new URL(request.url, "http://127.0.0.1");
+  const child = spawn("git", ["http-backend"], {
+    env: {
+      PATH: process.env.PATH,
+      GIT_PROJECT_ROOT: folder,
+      GIT_HTTP_EXPORT_ALL: "1",
+      GIT_PROTOCOL: request.headers["git-protocol"] ?? "",
+      GIT_CONFIG_COUNT: "1",
+      GIT_CONFIG_KEY_0: "safe.directory",
+      GIT_CONFIG_VALUE_0: "*",
+      PATH_INFO: pathname,
+      QUERY_STRING: search.slice(1),
+      REQUEST_METHOD: request.method,
+      CONTENT_TYPE: request.headers["content-type"] ?? "",
+      HTTP_CONTENT_ENCODING: request.headers["content-encoding"] ?? "",
+    },
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  request.pipe(child.stdin);
+  const chunks = [];
+  child.stdout.on("data", (chunk) => chunks.push(chunk));
+  child.once("close", () => {
+    const answer = Buffer.concat(chunks);
+    const end = answer.indexOf("\r\n\r\n");
+    const head = answer.subarray(0, end).toString().split("\r\n");
+    const status = Number(/^Status: (\d+)/m.exec(head.join("\n"))?.[1] ?? 200);
+    response.writeHead(
+      status,
+      Object.fromEntries(head.map((line) => line.split(/: (.*)/s)).filter(([key]) => key !== "Status")),
+    );
+    response.end(answer.subarray(end + 4));
+  });
 }
 
 export async function waitFor(port, timeout = 20_000) {

@@ -1,5 +1,5 @@
 // What a stage stands on: nothing, an image (its config is fetched, its layers are not), or a named context.
-import { image as llbImage, local, marshal } from "../../../llb/index.js";
+import { image as llbImage, local, marshal, source as llbSource } from "../../../llb/index.js";
 import { wrapError } from "../../../lib/index.js";
 import {
   familiarReference,
@@ -10,6 +10,7 @@ import {
 } from "../../../registry/index.js";
 import type { FrontendHost, FrontendRequest, NamedContext, ResolvedImage } from "../../types.js";
 import { readIgnoreFile } from "../ignore.js";
+import { gitContext } from "../remote-context.js";
 import { withLocation } from "../source-error.js";
 import { followPaths, type ConvertContext } from "./context.js";
 import { emptyImage, parseImageConfig } from "./image-config.js";
@@ -72,6 +73,7 @@ export class BaseResolver {
     try {
       const named = this.namedContext(baseName);
       if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
+      if (named?.kind === "remote") return this.#useRemoteContext(state, baseName, named.url);
       await this.#useImage(state, named?.kind === "image" ? named.reference : baseName, named && baseName);
     } catch (error) {
       throw withLocation(error, [state.stage.range]);
@@ -163,6 +165,13 @@ export class BaseResolver {
     this.#localContexts.set(state, { name, excludes, paths: new Set() });
     state.image = emptyImage(state.platform);
     state.output = local(name, { sessionId: request.sessionId, sharedKeyHint: hint }, {});
+  }
+
+  #useRemoteContext(state: StageState, name: string, url: string): void {
+    state.image = emptyImage(state.platform);
+    state.output =
+      gitContext(url, this.#input.request) ??
+      llbSource(url, {}, ["source.http"], { customName: `[context ${name}] ${url}` });
   }
 
   sealLocalContexts(): void {

@@ -32,6 +32,7 @@ export class ConvertContext {
   readonly ignored: PatternMatcher;
   progressGroups = 0;
   #context: Output | undefined;
+  readonly #isRemote: boolean;
 
   constructor(
     init: Pick<
@@ -45,7 +46,7 @@ export class ConvertContext {
       | "shell"
       | "epoch"
       | "lint"
-    >,
+    > & { readonly remoteContext: Output | undefined },
   ) {
     this.request = init.request;
     this.host = init.host;
@@ -56,6 +57,8 @@ export class ConvertContext {
     this.shell = init.shell;
     this.epoch = init.epoch;
     this.lint = init.lint;
+    this.#context = init.remoteContext;
+    this.#isRemote = init.remoteContext !== undefined;
     this.ignored = new PatternMatcher(init.excludes);
   }
 
@@ -67,7 +70,7 @@ export class ConvertContext {
 
   /** Fills in the build context, now that all paths are known. */
   sealContext(): void {
-    if (!this.#context) return;
+    if (!this.#context || this.#isRemote) return;
     const real = local(
       "context",
       {

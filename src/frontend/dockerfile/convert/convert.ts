@@ -1,6 +1,6 @@
 // A Dockerfile to one graph and one image config for one platform: which stages are needed, what they stand on, their
 // instructions in order.
-import { marshal, type Platform, type SourceInfo } from "../../../llb/index.js";
+import { marshal, type Output, type Platform, type SourceInfo } from "../../../llb/index.js";
 import type { FrontendHost, FrontendRequest, FrontendResult, Outline } from "../../types.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
 import {
@@ -41,6 +41,8 @@ export interface ConvertInput {
   readonly dockerfile: ParsedDockerfile;
   readonly sourceInfo: SourceInfo;
   readonly excludes: readonly string[];
+  /** `undefined`: the build context is a folder of the client */
+  readonly remoteContext: Output | undefined;
   readonly lint: Linter;
   /** look at every stage, not only at those the target needs */
   readonly allStages: boolean;

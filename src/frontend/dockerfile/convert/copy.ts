@@ -11,7 +11,8 @@ import {
   type VertexOptions,
 } from "../../../llb/index.js";
 import type { InstructionOf } from "../instructions/index.js";
-import { chompTabs, type Heredoc } from "../parser/index.js";
+import { gitSource, parseGitRef, type GitRef } from "../git-ref.js";
+import { chompTabs, goQuote, type Heredoc } from "../parser/index.js";
 import { expandWord } from "../shell/index.js";
 import type { ConvertContext } from "./context.js";
 import { clean, resolvePath } from "./path.js";
@@ -73,6 +74,12 @@ export function dispatchCopy(
   if (common.chmod !== "") history += ` --chmod=${common.chmod}`;
   for (const path of common.sources) {
     history += ` ${path}`;
+    const git = parseGitRef(path);
+    if (git && !git.looksLocal) {
+      if (command.kind !== "ADD") throw new Error("source can't be a git ref for COPY");
+      requests.push(fromGit(git, command, base, name));
+      continue;
+    }
     if (/^https?:\/\//.test(path)) {
       if (!isAdd) throw new Error("source can't be a URL for COPY");
       requests.push(fromUrl(path, command, base, name));
@@ -137,6 +144,22 @@ function fromFiles(
       requiredPaths,
     },
   };
+}
+
+function fromGit(
+  git: GitRef,
+  command: InstructionOf<"ADD">,
+  base: FileActionCopy,
+  name: string,
+): FileRequest {
+  const { keepGitDir, checksum } = command;
+  if (keepGitDir !== undefined && git.keepGitDir !== undefined && keepGitDir !== git.keepGitDir)
+    throw new Error("inconsistent keep-git-dir configuration");
+  if (checksum !== "" && git.checksum !== "" && checksum !== git.checksum)
+    throw new Error(`checksum mismatch ${goQuote(checksum)} != ${goQuote(git.checksum)}`);
+  const ref = { ...git, checksum: git.checksum === "" ? checksum : git.checksum };
+  const source = gitSource(ref, git.keepGitDir ?? keepGitDir ?? false, { customName: name });
+  return { kind: "copy", source, copy: { ...base, src: "/" } };
 }
 
 function fromUrl(

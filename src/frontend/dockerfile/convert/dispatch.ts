@@ -6,6 +6,7 @@ import { file, parseOwner, type Output } from "../../../llb/index.js";
 import { compareBytes } from "../../../lib/index.js";
 import { goQuote } from "../parser/index.js";
 import type { Instruction, InstructionOf, KeyValue } from "../instructions/index.js";
+import { parseGitRef } from "../git-ref.js";
 import { checkSecretName, checkVariables } from "../lint/index.js";
 import { ExpansionError, expandWord } from "../shell/index.js";
 import { withLocation } from "../source-error.js";
@@ -151,7 +152,7 @@ function apply(
         for (const path of joined) from = options.sourceOf(sources.from, path);
         if (joined.length === 0) from = options.sourceOf(sources.from, "/");
       } else {
-        const local = joined.filter((_, i) => !/^https?:\/\//.test(paths[i]!));
+        const local = joined.filter((_, i) => !isRemote(paths[i]!));
         for (const path of local) context.contextPaths.add(path);
         checkIgnored(command, paths, context);
         from = local.length > 0 ? context.buildContext : undefined;
@@ -252,6 +253,12 @@ function checkOnce(state: StageState, { kind, range }: Instruction, context: Con
   state.once.set(kind, range);
 }
 
+/** A URL or a git repository. */
+function isRemote(source: string): boolean {
+  const git = parseGitRef(source);
+  return /^https?:\/\//.test(source) || (git !== undefined && !git.looksLocal);
+}
+
 function checkIgnored(
   { kind, range }: InstructionOf<"ADD" | "COPY">,
   paths: readonly string[],
@@ -261,7 +268,7 @@ function checkIgnored(
   if (ignored.isEmpty || ignored.hasExclusions) return;
   for (const path of paths) {
     const name = clean(path);
-    if (/^https?:\/\//.test(path) || !ignored.matchesWithParents(name)) continue;
+    if (isRemote(path) || !ignored.matchesWithParents(name)) continue;
     const verb = kind === "ADD" ? "Add" : "Copy";
     lint.warn(
       "CopyIgnoredFile",

@@ -230,7 +230,7 @@ function parseCopy(
   return {
     ...rest,
     kind,
-    keepGitDir: flags.bool("keep-git-dir"),
+    keepGitDir: flags.given("keep-git-dir") ? flags.bool("keep-git-dir") : undefined,
     checksum: flags.string("checksum"),
     unpack: flags.given("unpack") ? flags.bool("unpack") : undefined,
   };

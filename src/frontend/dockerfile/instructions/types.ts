@@ -56,7 +56,7 @@ export type Instruction = Common &
         readonly dest: string;
         readonly heredocs: readonly Heredoc[];
         readonly flags: CopyFlags;
-        readonly keepGitDir: boolean;
+        readonly keepGitDir: boolean | undefined;
         readonly checksum: string;
         readonly unpack: boolean | undefined;
       }

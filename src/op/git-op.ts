@@ -1,0 +1,88 @@
+// Git repositories as sources: the key is the commit, the result its files.
+import { join } from "node:path";
+import { BuildError, messageOf } from "../lib/index.js";
+import type { CacheMap, Op } from "../solver/index.js";
+import { checkoutGit, resolveGit, type GitCommit, type GitRequest } from "../source/index.js";
+import { sourceKey, type OpContext, type RefResult } from "./context.js";
+
+export class GitOp implements Op<RefResult> {
+  readonly #id: string;
+  readonly #attrs: Readonly<Record<string, string>>;
+  readonly #context: OpContext;
+  readonly #stateRoot: string;
+  #result: Promise<RefResult> | undefined;
+  #resolved: Promise<{ request: GitRequest; commit: GitCommit }> | undefined;
+
+  constructor(id: string, attrs: Readonly<Record<string, string>>, context: OpContext, stateRoot: string) {
+    this.#id = id;
+    this.#attrs = attrs;
+    this.#context = context;
+    this.#stateRoot = stateRoot;
+  }
+
+  async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
+    this.#resolved ??= this.#resolve(signal);
+    try {
+      const { request, commit } = await this.#resolved;
+      const kept = request.keepGitDir ? `.git${commit.ref === "" ? "" : `#${commit.ref}`}` : "";
+      const subdir = request.subdir === "" ? "" : `:${request.subdir}`;
+      return [sourceKey(`${commit.commit}${kept}${subdir}`)];
+    } catch (error) {
+      if (error instanceof BuildError && error.code === "CANCELED") throw error;
+      throw new BuildError("GIT_FAILED", `failed to load cache key: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  async #resolve(signal: AbortSignal): Promise<{ request: GitRequest; commit: GitCommit }> {
+    const request = await this.#request();
+    return { request, commit: await resolveGit(request, signal) };
+  }
+
+  async #request(): Promise<GitRequest> {
+    const at = this.#id.indexOf("#");
+    const [ref, subdir] = (at < 0 ? "" : this.#id.slice(at + 1)).split(/:(.*)/s);
+    const socket = this.#attrs["git.mountsshsock"];
+    return {
+      remote: this.#attrs["git.fullurl"] ?? `https://${at < 0 ? this.#id : this.#id.slice(0, at)}`,
+      ref: ref ?? "",
+      subdir: subdir ?? "",
+      checksum: this.#attrs["git.checksum"] ?? "",
+      keepGitDir: this.#attrs["git.keepgitdir"] === "true",
+      skipSubmodules: this.#attrs["git.skipsubmodules"] === "true",
+      authorization: await this.#authorization(),
+      agentSocket: socket === undefined ? undefined : this.#context.session.agentSocket(socket),
+    };
+  }
+
+  /** From the secrets that the client may have: a whole header, or a token. */
+  async #authorization(): Promise<string | undefined> {
+    const secret = async (attr: string): Promise<string | undefined> => {
+      const id = this.#attrs[attr];
+      const data = id === undefined ? undefined : await this.#context.session.secret(id);
+      return data && Buffer.from(data).toString().trim();
+    };
+    const header = await secret("git.authheadersecret");
+    if (header !== undefined) return header;
+    const token = await secret("git.authtokensecret");
+    return token && `basic ${Buffer.from(`x-access-token:${token}`).toString("base64")}`;
+  }
+
+  async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
+    this.#result ??= this.#checkOut(signal);
+    return [await this.#result];
+  }
+
+  async #checkOut(signal: AbortSignal): Promise<RefResult> {
+    const { refs } = this.#context;
+    const { request, commit } = await this.#resolved!;
+    const { upper } = refs.newFolders();
+    const target = join(this.#stateRoot, upper);
+    try {
+      await checkoutGit(request, commit, target, join(target, ".."), signal);
+      return { ref: await refs.commit(upper, undefined, `git snapshot for ${this.#id}`) };
+    } catch (error) {
+      await refs.discard(upper);
+      throw error;
+    }
+  }
+}

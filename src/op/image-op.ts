@@ -1,0 +1,27 @@
+// An image as a source: two keys, layers that are pulled only when their bytes are needed.
+import type { Platform } from "../llb/index.js";
+import type { CacheMap, Op } from "../solver/index.js";
+import { ImageSource } from "../source/index.js";
+import { sourceKey, type OpContext, type RefResult } from "./context.js";
+
+export class ImageOp implements Op<RefResult> {
+  readonly #reference: string;
+  readonly #platform: Platform;
+  readonly #context: OpContext;
+
+  constructor(reference: string, platform: Platform, context: OpContext) {
+    this.#reference = reference;
+    this.#platform = platform;
+    this.#context = context;
+  }
+
+  async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
+    const source = await this.#context.images.resolve(this.#reference, this.#platform, signal);
+    return ImageSource.keys(source, this.#platform).map(sourceKey);
+  }
+
+  async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
+    const source = await this.#context.images.resolve(this.#reference, this.#platform, signal);
+    return [{ ref: this.#context.images.ref(source) }];
+  }
+}

@@ -1,0 +1,57 @@
+// A folder of the client as a source: never found by its key, only what is read of it by content.
+import { randomUUID } from "node:crypto";
+import { BuildError } from "../lib/index.js";
+import type { Ref } from "../snapshot/index.js";
+import type { CacheMap, Op } from "../solver/index.js";
+import type { OpContext, RefResult } from "./context.js";
+
+const LOCAL_REFS = new WeakSet<Ref>();
+
+/** Made from a client's folder: its root has no attributes of its own. */
+export function isLocalResult(result: RefResult): boolean {
+  return result.ref !== undefined && LOCAL_REFS.has(result.ref);
+}
+
+export class LocalOp implements Op<RefResult> {
+  readonly #name: string;
+  readonly #attrs: Readonly<Record<string, string>>;
+  readonly #context: OpContext;
+
+  constructor(name: string, attrs: Readonly<Record<string, string>>, context: OpContext) {
+    this.#name = name;
+    this.#attrs = attrs;
+    this.#context = context;
+  }
+
+  async cacheMaps(): Promise<readonly CacheMap<RefResult>[]> {
+    return [{ digest: `random:${randomUUID()}`, inputs: [] }];
+  }
+
+  async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
+    const { refs, worker, session } = this.#context;
+    const folder = session.folder(this.#name);
+    if (folder === undefined)
+      throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${this.#name}"`);
+    const list = (name: string): string[] => JSON.parse(this.#attrs[name] ?? "[]") as string[];
+    const { upper } = refs.newFolders();
+    try {
+      await worker.perform(
+        "local",
+        {
+          folder,
+          target: upper,
+          followPaths: list("local.followpaths"),
+          includePatterns: list("local.includepattern"),
+          excludePatterns: list("local.excludepatterns"),
+        },
+        signal,
+      );
+    } catch (error) {
+      await refs.discard(upper);
+      throw error;
+    }
+    const ref = await refs.commit(upper, undefined, `local source for ${this.#name}`);
+    LOCAL_REFS.add(ref);
+    return [{ ref }];
+  }
+}
