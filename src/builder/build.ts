@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "../cache/index.js";
+import type { RefResult } from "../cache/index.js";
 import { messageOf, type Digest } from "../lib/index.js";
 import {
   buildDockerfile,
@@ -20,9 +20,10 @@ import { loadDefinition, type OpContext } from "../op/index.js";
 import { Progress } from "../progress/index.js";
 import { InProcessSession } from "../session/index.js";
 import { Solver, type CacheStore, type KeyNode, type Lookup, type Vertex } from "../solver/index.js";
-import { ImageSource, resolveError } from "../source/index.js";
+import { ImageSource, OciLayout, resolveError } from "../source/index.js";
 import type { Engine } from "./engine.js";
 import { exportCache } from "./export-cache.js";
+import { importCaches } from "./import-caches.js";
 import { exportOutputs, type PlatformResult } from "./export-outputs.js";
 import type { BuildRequest, BuildResponse, Output } from "./types.js";
 
@@ -32,6 +33,7 @@ export class Build {
   readonly #id: string;
   readonly #progress: Progress;
   readonly #images: ImageSource;
+  readonly #layouts: ReadonlyMap<string, ImageSource>;
   readonly #session: InProcessSession;
   readonly #context: OpContext;
   /** which step an error came from */
@@ -46,6 +48,12 @@ export class Build {
     this.#id = id;
     this.#progress = new Progress(request.onProgress);
     this.#images = new ImageSource(engine.registry, engine.blobs, engine.refs);
+    this.#layouts = new Map(
+      [...request.layouts].map(([name, folder]) => [
+        name,
+        new ImageSource(new OciLayout(folder), engine.blobs, engine.refs),
+      ]),
+    );
     this.#session = new InProcessSession({
       folders: request.folders,
       secrets: request.secrets,
@@ -58,6 +66,7 @@ export class Build {
       refs: engine.refs,
       blobs: engine.blobs,
       images: this.#images,
+      layouts: this.#layouts,
       worker: engine.worker,
       session: this.#session,
       cacheFolder: join(engine.state.root, "caches"),
@@ -74,7 +83,7 @@ export class Build {
   }
 
   async run(): Promise<BuildResponse> {
-    const imports = this.#importCaches();
+    const imports = importCaches(this.#engine, this.#request, this.#progress);
     imports.catch(() => undefined);
     const outcome = await buildDockerfile(this.#frontendRequest(), this.#frontendHost());
     this.#warn(outcome);
@@ -205,10 +214,11 @@ export class Build {
   #frontendHost(): FrontendHost {
     const { signal } = this.#request;
     return {
-      resolveImage: (reference, { platform, logName }) =>
+      resolveImage: (reference, { platform, logName, layout }) =>
         this.#progress.step(logName, async () => {
           try {
-            const source = await this.#images.resolve(reference, platform, signal);
+            const images = layout === undefined ? this.#images : this.#layouts.get(layout)!;
+            const source = await images.resolve(reference, platform, signal);
             return { reference, digest: source.digest, config: source.config };
           } catch (error) {
             throw resolveError(reference, error);
@@ -270,50 +280,6 @@ export class Build {
       const task = { tree: { kind: "layers", layers }, paths, limit } as const;
       const contents = await worker.perform("read", task, signal);
       return new Map(paths.flatMap((path, i) => (contents[i] ? [[path, contents[i]] as const] : [])));
-    });
-  }
-
-  /** The caches to import, in the order given; one that cannot be read is a warning. */
-  async #importCaches(): Promise<readonly CacheStore<RefResult>[]> {
-    const { cacheFrom, signal } = this.#request;
-    const stores = await Promise.all(
-      cacheFrom.map(async ({ config }) => {
-        const backend = new AzblobBackend(config);
-        const title = `importing cache manifest from azblob:${config.names.join(";")}`;
-        try {
-          return await this.#progress.step(title, async () => {
-            const manifests = await backend.readManifests(signal);
-            return manifests.map(({ name, data }) => this.#importedCache(`azblob:${name}`, backend, data));
-          });
-        } catch (error) {
-          if (signal.aborted) throw error;
-          this.#progress.emit({
-            kind: "warning",
-            vertex: "",
-            text: `cache ${config.names.join(";")} is not used: ${messageOf(error)}`,
-          });
-          return [];
-        }
-      }),
-    );
-    return stores.flat();
-  }
-
-  #importedCache(name: string, backend: AzblobBackend, data: Buffer): CacheStore<RefResult> {
-    const { refs } = this.#engine;
-    return new ImportedCache<RefResult>({
-      name,
-      manifest: decodeManifest(data),
-      provider: backend.blobs,
-      load: async (layers, signal) => {
-        // a layer that was removed makes a miss, not a failure when its bytes are needed
-        const known = await Promise.all(
-          layers.map(({ descriptor }) => backend.hasBlob(descriptor.digest, signal)),
-        );
-        if (!known.every(Boolean)) return undefined;
-        const ref = refs.fromRemote(layers, `imported from ${name}`);
-        return ref && refs.isAvailable(ref) ? { ref } : undefined;
-      },
     });
   }
 }

@@ -19,7 +19,7 @@ import type { Progress, Step } from "../progress/index.js";
 import { formatReference, parseReference, withDefaultTag, type Reference } from "../registry/index.js";
 import type { LayerDescriptor, Ref } from "../snapshot/index.js";
 import type { Engine } from "./engine.js";
-import type { ArchiveOutput, BuildRequest, FilesOutput, ImageOutput, Output } from "./types.js";
+import type { Annotation, ArchiveOutput, BuildRequest, FilesOutput, ImageOutput, Output } from "./types.js";
 
 export interface PlatformResult {
   readonly ref: Ref | undefined;
@@ -72,7 +72,12 @@ async function exportOne(
         await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
         await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
       }
-      const index = multiPlatform ? buildIndex(images) : undefined;
+      const index = multiPlatform ? indexOf(request, results, images) : undefined;
+      if (!index && request.annotations.some(({ on }) => on !== "manifest"))
+        throw new BuildError(
+          "ANNOTATION_INVALID",
+          "index annotations not supported for single platform export",
+        );
       if (index)
         await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
       const source = blobSource(engine, refs, signal);
@@ -127,7 +132,7 @@ async function makeImage(
     result.config,
     layers,
     epoch === undefined ? undefined : epoch * 1000,
-    request.annotations,
+    annotationsFor(request, "manifest", result.platform),
   );
   const { OS, Architecture, Variant } = result.platform;
   return {
@@ -138,6 +143,28 @@ async function makeImage(
       ...(Variant !== undefined && Variant !== "" && { variant: Variant }),
     },
   };
+}
+
+function indexOf(
+  request: BuildRequest,
+  results: readonly PlatformResult[],
+  images: readonly PlatformImage[],
+): ImageIndex {
+  const entries = images.map((image, i) => ({
+    ...image,
+    annotations: annotationsFor(request, "manifest-descriptor", results[i]!.platform),
+  }));
+  return buildIndex(entries, annotationsFor(request, "index", undefined));
+}
+
+function annotationsFor(
+  { annotations }: BuildRequest,
+  on: Annotation["on"],
+  platform: Platform | undefined,
+): Record<string, string> {
+  const own = platform && formatPlatform(platform);
+  const wanted = annotations.filter((one) => one.on === on && (one.platform ?? own) === own);
+  return Object.fromEntries(wanted.map(({ key, value }) => [key, value]));
 }
 
 function baseLayerCount(config: string): number {

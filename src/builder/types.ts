@@ -37,18 +37,29 @@ export interface FilesOutput {
   readonly dest: string;
 }
 
+export interface Annotation {
+  /** what it is put on; "manifest-descriptor": the entry of a manifest in its index */
+  readonly on: "manifest" | "index" | "manifest-descriptor";
+  /** of one platform only */
+  readonly platform: string | undefined;
+  readonly key: string;
+  readonly value: string;
+}
+
 export interface BuildRequest {
   readonly frontend: Omit<FrontendRequest, "sessionId" | "contexts" | "buildPlatform">;
   /** by local name: "context", "dockerfile" and named contexts */
   readonly folders: ReadonlyMap<string, string>;
   readonly contexts: Readonly<Record<string, NamedContext>>;
+  /** OCI image layouts by store name */
+  readonly layouts: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, SecretSource>;
   readonly agents: ReadonlyMap<string, string>;
   readonly entitlements: ReadonlySet<string>;
   readonly outputs: readonly Output[];
   readonly cacheTo: readonly CacheExport[];
   readonly cacheFrom: readonly CacheImport[];
-  readonly annotations: Readonly<Record<string, string>>;
+  readonly annotations: readonly Annotation[];
   readonly onProgress: ProgressListener;
   readonly signal: AbortSignal;
   /** part of the graph's local sources; random if not given */

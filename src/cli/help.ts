@@ -18,7 +18,7 @@ Start a build
 Options:
       --add-host strings          Add a custom host-to-IP mapping (format: "host:ip")
       --allow stringArray         Allow extra privileged entitlement (e.g., "network.host", "security.insecure")
-      --annotation stringArray    Add annotation to the image
+      --annotation stringArray    Add annotation to the image (format: "[manifest|index|manifest-descriptor][[platform]]:key=value")
       --build-arg stringArray     Set build-time variables
       --build-context stringArray Additional build contexts (e.g., name=path)
       --cache-from stringArray    External cache sources (e.g., "type=azblob,name=app,account_url=...")
@@ -38,6 +38,7 @@ Options:
   -o, --output stringArray        Output destination (format: "type=local,dest=path")
       --platform stringArray      Set target platform for build
       --progress string           Set type of progress output ("auto", "plain", "tty", "quiet", "rawjson") (default "auto")
+      --provenance string         Provenance attestation; not supported yet, "false" is accepted (so with --sbom)
       --pull                      Always attempt to pull all referenced images
       --push                      Shorthand for "--output=type=registry"
   -q, --quiet                     Suppress the build output and print image ID on success

@@ -1,6 +1,7 @@
 // The little languages inside flags: --output, --cache-to, --secret and the like, CSV as buildx parses it.
-import type { CacheExport, CacheImport, Output } from "../builder/index.js";
+import type { Annotation, CacheExport, CacheImport, Output } from "../builder/index.js";
 import { AZBLOB_ATTRIBUTES, azblobConfig } from "../cache/index.js";
+import { formatPlatform, parsePlatform } from "../frontend/index.js";
 import { BuildError, messageOf, parseCsv } from "../lib/index.js";
 import type { SecretSource } from "../session/index.js";
 
@@ -162,6 +163,20 @@ export function parsePairs(
     else if (environment[text] !== undefined) result[text] = environment[text];
   }
   return result;
+}
+
+/** "key=value", with what it is put on in front: "index:key=value", "manifest[linux/amd64],index:key=value". */
+export function parseAnnotation(text: string): Annotation {
+  const invalid = (problem: string): BuildError =>
+    new BuildError("FLAG_INVALID", `invalid annotation "${text}": ${problem}`);
+  const [, scope, platform, key, value] = /^(?:([a-z-]+)(?:\[([^\]]*)\])?:)?([^=]+)=(.*)$/s.exec(text) ?? [];
+  if (key === undefined || value === undefined) throw invalid("expected key=value");
+  if (scope === undefined) return { on: "manifest", platform: undefined, key, value };
+  if (scope !== "manifest" && scope !== "index" && scope !== "manifest-descriptor")
+    throw invalid(`unknown annotation type "${scope}"`);
+  if (scope === "index" && platform !== undefined) throw invalid("an index has no platform");
+  const normal = platform === undefined ? undefined : formatPlatform(parsePlatform(platform));
+  return { on: scope, platform: normal, key, value };
 }
 
 export function parseUlimit(text: string): { Name: string; Soft: number; Hard: number } {

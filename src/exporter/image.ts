@@ -25,12 +25,23 @@ export interface PlatformImage {
   readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
 }
 
-export function buildIndex(images: readonly PlatformImage[]): ImageIndex {
-  const manifests = images.map(({ image, platform }) => ({
+export function buildIndex(
+  images: readonly (PlatformImage & { readonly annotations?: Readonly<Record<string, string>> })[],
+  annotations: Readonly<Record<string, string>> = {},
+): ImageIndex {
+  const manifests = images.map(({ image, platform, annotations: own = {} }) => ({
     ...(descriptorJson(image.descriptor) as Record<string, GoValue>),
+    annotations: annotationsJson(own),
     platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
   }));
-  const data = Buffer.from(goJsonIndent({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }));
+  const data = Buffer.from(
+    goJsonIndent({
+      schemaVersion: 2,
+      mediaType: OCI_INDEX,
+      manifests,
+      annotations: annotationsJson(annotations),
+    }),
+  );
   return { data, descriptor: { mediaType: OCI_INDEX, digest: digestOf(data), size: data.length } };
 }
 
@@ -69,11 +80,15 @@ export function buildImage(
       mediaType: OCI_MANIFEST,
       config: descriptorJson(configDescriptor),
       layers: layers.map(({ descriptor }) => descriptorJson(descriptor)),
-      annotations: Object.keys(annotations).length > 0 ? sorted(annotations) : undefined,
+      annotations: annotationsJson(annotations),
     }),
   );
   const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(manifest), size: manifest.length };
   return { config, configDescriptor, manifest, descriptor, layers: layers.map((layer) => layer.descriptor) };
+}
+
+function annotationsJson(annotations: Readonly<Record<string, string>>): GoValue {
+  return Object.keys(annotations).length > 0 ? sorted(annotations) : undefined;
 }
 
 export function descriptorJson({ mediaType, digest, size }: Descriptor): GoValue {

@@ -14,6 +14,8 @@ export interface ResolvedImage {
 export interface ResolveImageOptions {
   readonly platform: Platform;
   readonly resolveMode: "default" | "pull" | "local";
+  /** OCI layout of the client to look in, instead of registries */
+  readonly layout?: string | undefined;
   /** name of the progress step */
   readonly logName: string;
 }
@@ -36,6 +38,8 @@ export interface FrontendHost {
 export type NamedContext =
   | { readonly kind: "image"; readonly reference: string }
   | { readonly kind: "local"; readonly name: string }
+  /** an image in an OCI layout of the client; `reference` is "NAME@sha256:..." */
+  | { readonly kind: "layout"; readonly store: string; readonly reference: string }
   /** a git repository or a file behind a URL */
   | { readonly kind: "remote"; readonly url: string };
 

@@ -6,7 +6,7 @@ import { closeSync, openSync, readSync, type BigIntStats } from "node:fs";
 import {
   BuildError,
   digestOf,
-  globToRegExp,
+  compilePathPattern,
   hasWildcards,
   PatternMatcher,
   type Digest,
@@ -81,7 +81,7 @@ export class TreeChecksum {
     const parts = request.path.split("/").filter((part) => part !== "");
     const at = parts.findIndex((part) => hasWildcards(textOf(part)));
     const prefix = resolveInRoot(this.#root, parts.slice(0, at).join("/"));
-    const pattern = globToRegExp(textOf(parts.slice(at).join("/")));
+    const pattern = compilePathPattern(textOf(parts.slice(at).join("/")));
     const found: Included[] = [];
     if (!pattern || !lstatMaybe(prefix)?.isDirectory()) return found;
     const visit = (folder: BytePath, relative: BytePath): void => {

@@ -4,4 +4,5 @@ export * from "./go-json.js";
 export * from "./limiter.js";
 export * from "./secret.js";
 export * from "./csv.js";
+export * from "./glob.js";
 export * from "./pattern.js";

@@ -1,33 +1,58 @@
 // File name patterns: Go's path.Match (wildcards of COPY) and the patterns of .dockerignore files with their "**" and
 // "!" (moby/patternmatcher).
 
+import { ANY_IN_NAME, compileGlob, literal, type Step, type TextMatcher } from "./glob.js";
+
 /** Go's path.Match: `*` and `?` stop at slashes, `[a-z]`, `[^a]`, backslash escapes. A malformed pattern is no match. */
-export function globToRegExp(pattern: string): RegExp | undefined {
-  let source = "";
+export function compilePathPattern(pattern: string): TextMatcher | undefined {
+  const steps: Step[] = [];
   const chars = [...pattern];
   for (let i = 0; i < chars.length; i++) {
     const c = chars[i]!;
-    if (c === "*") source += "[^/]*";
-    else if (c === "?") source += "[^/]";
+    if (c === "*") steps.push({ kind: "many", inName: true });
+    else if (c === "?") steps.push(ANY_IN_NAME);
     else if (c === "[") {
       const end = classEnd(chars, i + 1);
-      if (end < 0) return undefined;
-      let inner = chars.slice(i + 1, end).join("");
-      const negate = inner.startsWith("^");
-      if (negate) inner = inner.slice(1);
-      source += `[${negate ? "^" : ""}${inner.replace(/[[\]&~^|]|\\(?![\]\\^-])/g, (x) => (x === "\\" ? "" : `\\${x}`))}]`;
+      const step = end < 0 ? undefined : characterClass(chars.slice(i + 1, end).join(""));
+      if (!step) return undefined;
+      steps.push(step);
       i = end;
     } else if (c === "\\") {
       const next = chars[++i];
       if (next === undefined) return undefined;
-      source += quote(next);
-    } else source += quote(c);
+      steps.push(literal(next));
+    } else steps.push(literal(c));
   }
-  try {
-    return new RegExp(`^${source}$`, "su");
-  } catch {
-    return undefined;
+  return compileGlob(steps);
+}
+
+/** What stands between brackets: characters and ranges, "^" first for all others. */
+function characterClass(text: string): Step | undefined {
+  const isNegated = text.startsWith("^");
+  const ranges: [number, number][] = [];
+  const chars = [...(isNegated ? text.slice(1) : text)];
+  const next = (): number | undefined => {
+    let c = chars.shift();
+    if (c === "\\") c = chars.shift();
+    return c?.codePointAt(0);
+  };
+  while (chars.length > 0) {
+    const first = next();
+    let last = first;
+    if (chars[0] === "-" && chars.length > 1) {
+      chars.shift();
+      last = next();
+    }
+    if (first === undefined || last === undefined) return undefined;
+    if (first <= last) ranges.push([first, last]);
   }
+  const hex = (code: number): string => `\\u{${code.toString(16)}}`;
+  const inner = ranges.map(([first, last]) => `${hex(first)}-${hex(last)}`).join("");
+  const is = (c: string): boolean => {
+    const code = c.codePointAt(0)!;
+    return ranges.some(([first, last]) => first <= code && code <= last) !== isNegated;
+  };
+  return { kind: "one", source: `[${isNegated ? "^" : ""}${inner}]`, is };
 }
 
 function classEnd(chars: readonly string[], from: number): number {
@@ -40,10 +65,6 @@ function classEnd(chars: readonly string[], from: number): number {
   return -1;
 }
 
-function quote(c: string): string {
-  return c.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
-}
-
 export function hasWildcards(path: string): boolean {
   for (let i = 0; i < path.length; i++) {
     if (path[i] === "\\") i++;
@@ -54,7 +75,7 @@ export function hasWildcards(path: string): boolean {
 
 interface Pattern {
   readonly exclusion: boolean;
-  readonly expression: RegExp;
+  readonly expression: TextMatcher;
 }
 
 /** What the parents of a path matched: one flag for each pattern. */
@@ -103,33 +124,24 @@ export class PatternMatcher {
 }
 
 /** A pattern of an ignore file: as path.Match, and "**" for any number of folders. */
-function ignorePattern(pattern: string): RegExp {
-  let source = "^";
+function ignorePattern(pattern: string): TextMatcher {
+  const steps: Step[] = [];
   const chars = [...pattern];
   for (let i = 0; i < chars.length; i++) {
     const c = chars[i]!;
     if (c === "*" && chars[i + 1] === "*") {
       i++;
       if (chars[i + 1] === "/") i++;
-      if (i + 1 >= chars.length) source += ".*";
-      else source += "(.*/)?";
-    } else if (c === "*") source += "[^/]*";
-    else if (c === "?") source += "[^/]";
+      steps.push(i + 1 >= chars.length ? { kind: "many", inName: false } : { kind: "folders" });
+    } else if (c === "*") steps.push({ kind: "many", inName: true });
+    else if (c === "?") steps.push(ANY_IN_NAME);
     else if (c === "[") {
       const end = classEnd(chars, i + 1);
-      if (end < 0) source += "\\[";
-      else {
-        source += chars.slice(i, end + 1).join("");
-        i = end;
-      }
-    } else if (c === "\\") {
-      const next = chars[++i];
-      source += next === undefined ? "\\\\" : quote(next);
-    } else source += quote(c);
+      const step = end < 0 ? undefined : characterClass(chars.slice(i + 1, end).join(""));
+      steps.push(step ?? literal(c));
+      if (step) i = end;
+    } else if (c === "\\") steps.push(literal(chars[++i] ?? c));
+    else steps.push(literal(c));
   }
-  try {
-    return new RegExp(`${source}$`, "s");
-  } catch {
-    return new RegExp(`^${quote(pattern)}$`);
-  }
+  return compileGlob(steps);
 }

@@ -66,6 +66,17 @@ export function image(
   return source(`docker-image://${reference}`, attrs, caps, options);
 }
 
+/** An image in an OCI layout that the client lends. `reference` has a digest. */
+export function ociLayout(
+  reference: string,
+  store: string,
+  sessionId: string,
+  options: VertexOptions,
+): Output {
+  const attrs = { "oci.session": sessionId, "oci.store": store };
+  return source(`oci-layout://${reference}`, attrs, ["source.ocilayout"], options);
+}
+
 /** Any other source, by identifier. */
 export function source(
   identifier: string,

@@ -12,6 +12,8 @@ export interface OpContext {
   readonly refs: RefStore;
   readonly blobs: BlobStore;
   readonly images: ImageSource;
+  /** OCI layouts of the client by name */
+  readonly layouts: ReadonlyMap<string, ImageSource>;
   readonly worker: Worker;
   readonly session: Session;
   /** folder for cache mounts, absolute */

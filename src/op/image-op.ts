@@ -2,26 +2,26 @@
 import type { Platform } from "../llb/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import { ImageSource } from "../source/index.js";
-import { sourceKey, type OpContext, type RefResult } from "./context.js";
+import { sourceKey, type RefResult } from "./context.js";
 
 export class ImageOp implements Op<RefResult> {
   readonly #reference: string;
   readonly #platform: Platform;
-  readonly #context: OpContext;
+  readonly #images: ImageSource;
 
-  constructor(reference: string, platform: Platform, context: OpContext) {
+  constructor(reference: string, platform: Platform, images: ImageSource) {
     this.#reference = reference;
     this.#platform = platform;
-    this.#context = context;
+    this.#images = images;
   }
 
   async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
-    const source = await this.#context.images.resolve(this.#reference, this.#platform, signal);
+    const source = await this.#images.resolve(this.#reference, this.#platform, signal);
     return ImageSource.keys(source, this.#platform).map(sourceKey);
   }
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const source = await this.#context.images.resolve(this.#reference, this.#platform, signal);
-    return [{ ref: this.#context.images.ref(source) }];
+    const source = await this.#images.resolve(this.#reference, this.#platform, signal);
+    return [{ ref: this.#images.ref(source) }];
   }
 }

@@ -16,7 +16,12 @@ export function sourceOp(
 ): Op<RefResult> {
   const { identifier, attrs } = body;
   if (identifier.startsWith("docker-image://"))
-    return new ImageOp(identifier.slice("docker-image://".length), platform, context);
+    return new ImageOp(identifier.slice("docker-image://".length), platform, context.images);
+  if (identifier.startsWith("oci-layout://")) {
+    const layout = context.layouts.get(attrs["oci.store"] ?? "");
+    if (!layout) throw new BuildError("LAYOUT_MISSING", `the client has no OCI layout for ${identifier}`);
+    return new ImageOp(identifier.slice("oci-layout://".length), platform, layout);
+  }
   if (identifier.startsWith("local://"))
     return new LocalOp(identifier.slice("local://".length), attrs, context);
   if (identifier.startsWith("git://"))

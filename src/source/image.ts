@@ -1,8 +1,8 @@
 // Images: from a reference to a manifest and config of one platform, and from there to a lazy chain of layers.
 import { BuildError, digestOf, goJson, messageOf, parseDigest, type Digest } from "../lib/index.js";
-import type { BlobStore, Descriptor } from "../content/index.js";
+import type { BlobProvider, BlobStore, Descriptor } from "../content/index.js";
 import type { Platform } from "../llb/index.js";
-import { parseReference, type Reference, type RegistryClient } from "../registry/index.js";
+import { parseReference, type Manifest, type Reference } from "../registry/index.js";
 import type { Ref, RefStore, RemoteLayer } from "../snapshot/index.js";
 
 interface OciDescriptor {
@@ -29,13 +29,19 @@ export interface ResolvedSource {
   readonly diffIds: readonly Digest[];
 }
 
+/** Where manifests and blobs are: a registry, an OCI layout. */
+export interface ImageHost {
+  manifest(reference: Reference, signal: AbortSignal): Promise<Manifest>;
+  blobs(reference: Reference): BlobProvider;
+}
+
 export class ImageSource {
-  readonly #registry: RegistryClient;
+  readonly #registry: ImageHost;
   readonly #blobs: BlobStore;
   readonly #refs: RefStore;
   readonly #resolved = new Map<string, Promise<ResolvedSource>>();
 
-  constructor(registry: RegistryClient, blobs: BlobStore, refs: RefStore) {
+  constructor(registry: ImageHost, blobs: BlobStore, refs: RefStore) {
     this.#registry = registry;
     this.#blobs = blobs;
     this.#refs = refs;
@@ -107,7 +113,7 @@ export class ImageSource {
       descriptor: { ...descriptor, diffId: source.diffIds[i]! },
       provider,
     }));
-    return this.#refs.fromRemote(layers, `pulled from ${source.reference.domain}/${source.reference.path}`);
+    return this.#refs.fromRemote(layers, `pulled from ${provider.name}`);
   }
 
   /** The two alternative cache keys of an image: its manifest, and what its layers unpack to. */

@@ -11,7 +11,13 @@ import {
   unlinkSync,
   type BigIntStats,
 } from "node:fs";
-import { BuildError, globToRegExp, hasWildcards, PatternMatcher, type ParentMatches } from "../lib/index.js";
+import {
+  BuildError,
+  compilePathPattern,
+  hasWildcards,
+  PatternMatcher,
+  type ParentMatches,
+} from "../lib/index.js";
 import { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "../layer/index.js";
 import {
   deviceNumbers,
@@ -51,7 +57,7 @@ export function expandWildcards(root: BytePath, path: BytePath, followLinks: boo
   const at = parts.findIndex((part) => hasWildcards(textOf(part)));
   if (at < 0) return [path];
   const folder = resolveInRoot(root, parts.slice(0, at).join("/"), followLinks || at > 1);
-  const pattern = globToRegExp(textOf(parts.slice(at).join("/")));
+  const pattern = compilePathPattern(textOf(parts.slice(at).join("/")));
   const found: BytePath[] = [];
   if (!pattern || !lstatMaybe(folder)?.isDirectory()) return found;
   const visit = (current: BytePath, relative: BytePath): void => {

@@ -4,7 +4,7 @@ import { chmodSync, copyFileSync, linkSync, mkdirSync, symlinkSync, type BigIntS
 import {
   BuildError,
   codeOf,
-  globToRegExp,
+  compilePathPattern,
   hasWildcards,
   PatternMatcher,
   type ParentMatches,
@@ -167,7 +167,7 @@ class LocalCopy {
     const base = folder === "" ? this.#source : join(this.#source, folder);
     let names = [name];
     if (hasWildcards(textOf(name))) {
-      const pattern = globToRegExp(textOf(name));
+      const pattern = compilePathPattern(textOf(name));
       names =
         pattern && lstatMaybe(base)?.isDirectory()
           ? listNames(base).filter((n) => pattern.test(textOf(n)))

@@ -1,6 +1,6 @@
 // What users do with a build besides pushing it: outputs, contexts, secrets, mounts, users.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bluekiln, makeContext, ROOT, startServices, type Services } from "../support/services.js";
@@ -12,6 +12,12 @@ beforeAll(async () => {
   state = mkdtempSync(join(services.work, "state-"));
 });
 afterAll(() => services.stop());
+
+interface Annotated {
+  readonly digest: string;
+  readonly annotations?: Record<string, string>;
+  readonly manifests?: readonly Annotated[];
+}
 
 const build = (args: string[], options: Parameters<typeof bluekiln>[1] = {}) =>
   bluekiln(["build", "--state-dir", state, ...args], options);
@@ -53,6 +59,41 @@ describe("outputs", () => {
     const metadata = JSON.parse(readFileSync(out("meta.json"), "utf8")) as Record<string, string>;
     expect(metadata["containerimage.digest"]).toBe(readFileSync(out("iid"), "utf8"));
     expect(metadata["image.name"]).toBe("example.com/app:1");
+  });
+
+  it("puts annotations on manifests, on the index and on its entries", () => {
+    const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /f\n", f: "1" });
+    const archive = out("annotated.tar");
+    const args = ["--platform", "linux/amd64,linux/arm64", "--output", `type=oci,dest=${archive}`];
+    for (const text of [
+      "a=1",
+      "manifest[linux/arm64]:b=2",
+      "index:c=3",
+      "manifest-descriptor[linux/amd64]:d=4",
+    ])
+      args.push("--annotation", text);
+    const result = build([...args, context]);
+    expect(result.stderr).not.toContain("ERROR");
+    const read = (path: string) =>
+      JSON.parse(spawnSync("tar", ["-xOf", archive, path], { encoding: "utf8" }).stdout) as Annotated;
+    const blob = ({ digest }: { digest: string }) => read(`blobs/sha256/${digest.slice(7)}`);
+    const index = blob(read("index.json").manifests![0]!);
+    expect(index.annotations).toEqual({ c: "3" });
+    expect(index.manifests!.map((entry) => entry.annotations)).toEqual([{ d: "4" }, undefined]);
+    expect(index.manifests!.map((entry) => blob(entry).annotations)).toEqual([
+      { a: "1" },
+      { a: "1", b: "2" },
+    ]);
+
+    for (const [text, message] of [
+      ["index:a=1", "index annotations not supported for single platform export"],
+      ["what:a=1", 'unknown annotation type "what"'],
+      ["a", "expected key=value"],
+    ] as const) {
+      const refused = build(["--annotation", text, context]);
+      expect(refused.status).toBe(1);
+      expect(refused.stderr).toContain(message);
+    }
   });
 
   it("writes a tar to standard output, however slowly it is read", () => {
@@ -121,6 +162,29 @@ describe("contexts", () => {
     expect(result.stderr).not.toContain("ERROR");
     expect(readFileSync(join(out("named"), "k"), "utf8")).toBe("other");
     expect(readFileSync(join(out("named"), "p"), "utf8")).toContain("root:");
+  });
+
+  it("takes a named context from an OCI layout, by tag and by digest", () => {
+    const layout = out("layout");
+    mkdirSync(layout);
+    const made = makeContext(services.work, {
+      Dockerfile: "FROM scratch\nCOPY f /\nENV A=1\n",
+      f: "in the layout",
+    });
+    expect(build(["--output", `type=oci,dest=${out("layout.tar")}`, "-t", "x:v1", made]).status).toBe(0);
+    expect(spawnSync("tar", ["-xf", out("layout.tar"), "-C", layout]).status).toBe(0);
+    const { manifests } = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")) as {
+      manifests: { digest: string }[];
+    };
+    for (const suffix of ["", ":v1", `@${manifests[0]!.digest}`]) {
+      const name = `layout-out${suffix.slice(0, 4)}`;
+      const named = ["--build-context", `img=oci-layout://${layout}${suffix}`];
+      expect(filesOf(name, "FROM img\nCOPY g /\n", named, { g: "g" })("f")).toBe("in the layout");
+    }
+    const context = makeContext(services.work, { Dockerfile: "FROM img\n" });
+    const missing = build(["--build-context", `img=oci-layout://${layout}:v2`, context]);
+    expect(missing.status).toBe(1);
+    expect(missing.stderr).toContain("could not be resolved: no such tag");
   });
 
   it("keeps names that are not ASCII, and empty files and folders", () => {

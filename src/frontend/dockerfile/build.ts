@@ -6,6 +6,7 @@ import { convert } from "./convert/index.js";
 import { Linter } from "./lint/index.js";
 import { aboutSource, linterFor, loadDockerfile } from "./load.js";
 import { parseDockerfile } from "./parser/index.js";
+import { checkSyntax } from "./syntax.js";
 
 /** Warns only of one platform: the others would say the same. */
 const MUTE = new Linter({ skip: "all", experimental: new Set(), error: false });
@@ -18,6 +19,7 @@ export async function buildDockerfile(
   const { source, excludes, remoteContext } = await loadDockerfile(request, host);
   try {
     const dockerfile = parseDockerfile(source.data);
+    checkSyntax(request, dockerfile);
     const lint = linterFor(request, dockerfile);
     const platforms: readonly Platform[] =
       request.platforms.length > 0 ? request.platforms : [request.buildPlatform];

@@ -5,6 +5,7 @@ import { parseStages } from "./instructions/index.js";
 import { Linter } from "./lint/index.js";
 import { aboutSource, linterFor, loadDockerfile } from "./load.js";
 import { parseDockerfile } from "./parser/index.js";
+import { checkSyntax } from "./syntax.js";
 import { eachLine } from "./source-error.js";
 
 /** @throws SourceError; a check tells of it instead */
@@ -17,6 +18,7 @@ export async function describeDockerfile(
   let lint = new Linter({ skip: new Set(), experimental: new Set(), error: false });
   try {
     const dockerfile = parseDockerfile(source.data);
+    checkSyntax(request, dockerfile);
     if (call === "targets") return { kind: call, source, targets: targetsOf(dockerfile) };
     lint = linterFor(request, dockerfile);
     const { outline } = await convert({

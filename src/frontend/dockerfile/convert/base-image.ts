@@ -1,5 +1,5 @@
 // What a stage stands on: nothing, an image (its config is fetched, its layers are not), or a named context.
-import { image as llbImage, local, marshal, source as llbSource } from "../../../llb/index.js";
+import { image as llbImage, local, marshal, ociLayout, source as llbSource } from "../../../llb/index.js";
 import { wrapError } from "../../../lib/index.js";
 import {
   familiarReference,
@@ -19,6 +19,12 @@ import type { StageState } from "./stage-state.js";
 import { stepName } from "./step-name.js";
 
 export const SCRATCH = "scratch";
+
+/** A named context that is an image. */
+interface NamedImage {
+  readonly name: string;
+  readonly context: Extract<NamedContext, { readonly reference: string }>;
+}
 
 export interface BaseInput {
   readonly request: FrontendRequest;
@@ -74,13 +80,13 @@ export class BaseResolver {
       const named = this.namedContext(baseName);
       if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
       if (named?.kind === "remote") return this.#useRemoteContext(state, baseName, named.url);
-      await this.#useImage(state, named?.kind === "image" ? named.reference : baseName, named && baseName);
+      await this.#useImage(state, named?.reference ?? baseName, named && { name: baseName, context: named });
     } catch (error) {
       throw withLocation(error, [state.stage.range]);
     }
   }
 
-  async #useImage(state: StageState, name: string, contextName: string | undefined): Promise<void> {
+  async #useImage(state: StageState, name: string, named: NamedImage | undefined): Promise<void> {
     const { host, request, showPlatform } = this.#input;
     let reference: Reference;
     try {
@@ -92,14 +98,15 @@ export class BaseResolver {
     const { platform } = state;
     const resolveMode = request.pull ? "pull" : "default";
     const prefix =
-      contextName === undefined
+      named === undefined
         ? `[${showPlatform ? `${formatPlatform(platform)} ` : ""}internal]`
-        : `[context ${contextName}]`;
+        : `[context ${named.name}]`;
     let resolved;
     try {
       resolved = await host.resolveImage(text, {
         platform,
         resolveMode,
+        layout: named?.context.kind === "layout" ? named.context.store : undefined,
         logName: `${prefix} load metadata for ${text}`,
       });
     } catch (error) {
@@ -110,7 +117,7 @@ export class BaseResolver {
     state.baseConfig = Buffer.from(resolved.config).toString();
     const triggers = state.image.config.OnBuild;
     delete state.image.config.OnBuild;
-    this.#setImageOutput(state, reference, resolved, contextName);
+    this.#setImageOutput(state, reference, resolved, named);
     this.#onTriggers(state, triggers);
   }
 
@@ -126,7 +133,7 @@ export class BaseResolver {
     state: StageState,
     reference: Reference,
     resolved: ResolvedImage,
-    contextName: string | undefined,
+    named: NamedImage | undefined,
   ): void {
     const { request, showPlatform } = this.#input;
     const { platform } = state;
@@ -134,11 +141,13 @@ export class BaseResolver {
     const resolveMode = request.pull ? "pull" : "default";
     const diffIds = state.image.rootfs.diff_ids ?? [];
     if (diffIds.length === 0 && state.image.history.every((entry) => entry.empty_layer === true)) return;
-    if (contextName !== undefined) {
-      state.output = llbImage(text, resolveMode, {
-        platform,
-        customName: `[context ${contextName}] ${text}`,
-      });
+    if (named) {
+      const options = { platform, customName: `[context ${named.name}] ${text}` };
+      const { context } = named;
+      state.output =
+        context.kind === "layout"
+          ? ociLayout(context.reference, context.store, request.sessionId, options)
+          : llbImage(text, resolveMode, options);
       return;
     }
     const pinned = formatReference({ ...reference, digest: resolved.digest });

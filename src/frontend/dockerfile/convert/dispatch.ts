@@ -13,6 +13,7 @@ import { withLocation } from "../source-error.js";
 import type { ConvertContext } from "./context.js";
 import { dispatchCopy } from "./copy.js";
 import { parsePorts } from "./expose.js";
+import { setKey } from "./image-config.js";
 import { clean } from "./path.js";
 import { dispatchRun, shellOf } from "./run.js";
 import { commitHistory, envLookup, setConfigEnv, setEnv, type StageState } from "./stage-state.js";
@@ -69,7 +70,7 @@ function apply(
     case "LABEL": {
       checkLegacyForm(command, context);
       const pairs = expandPairs(command.pairs, expand);
-      for (const { key, value } of pairs) config.Labels = { ...config.Labels, [key]: value };
+      for (const { key, value } of pairs) config.Labels = setKey(config.Labels, key, value);
       return commit(`LABEL ${pairs.map(({ key, value }) => `${key}=${value}`).join(" ")}`);
     }
     case "MAINTAINER":
@@ -107,14 +108,14 @@ function apply(
         (port) => expandWord(port, envLookup(state.env), context.shell).words,
       );
       const ports = parsePorts(words, (rule, detail) => context.lint.warn(rule, command.range, detail));
-      for (const port of ports) config.ExposedPorts = { ...config.ExposedPorts, [port]: {} };
+      for (const port of ports) config.ExposedPorts = setKey(config.ExposedPorts, port, {});
       return commit(`EXPOSE [${ports.join(" ")}]`);
     }
     case "VOLUME": {
       const volumes = command.volumes.map(expand);
       for (const volume of volumes) {
         if (volume === "") throw new Error("VOLUME specified can not be an empty string");
-        config.Volumes = { ...config.Volumes, [volume]: {} };
+        config.Volumes = setKey(config.Volumes, volume, {});
       }
       return commit(`VOLUME [${volumes.join(" ")}]`);
     }

@@ -67,13 +67,30 @@ export function parseImageConfig(data: Uint8Array): ImageConfig {
     ...(json["os.version"] !== undefined && { "os.version": json["os.version"] }),
     ...(json["os.features"] !== undefined && { "os.features": json["os.features"] }),
     rootfs: json.rootfs ?? { type: "layers", diff_ids: null },
-    history: json.history ?? [],
+    history: [...(json.history ?? [])],
     config,
   };
 }
 
+/** What instructions change in place is copied, the rest shared: there may be thousands of stages. */
 export function cloneImage(image: ImageConfig): ImageConfig {
-  return structuredClone(image);
+  const { config } = image;
+  return {
+    ...image,
+    history: [...image.history],
+    config: {
+      ...config,
+      ...(config.Labels && { Labels: { ...config.Labels } }),
+      ...(config.ExposedPorts && { ExposedPorts: { ...config.ExposedPorts } }),
+      ...(config.Volumes && { Volumes: { ...config.Volumes } }),
+    },
+  };
+}
+
+/** Sets a key of a map of the config in place, whatever its name: "__proto__" is one as any other. */
+export function setKey<T>(map: Record<string, T> | undefined, key: string, value: T): Record<string, T> {
+  const target = map ?? {};
+  return Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
 }
 
 /** The bytes BuildKit's frontend hands to the exporter. */

@@ -68,15 +68,12 @@ export function splitEnv(entry: string): [string, string] {
 }
 
 export function commitHistory(state: StageState, created_by: string, withLayer: boolean): void {
-  state.image.history = [
-    ...state.image.history,
-    {
-      ...(state.epoch && { created: goTime(state.epoch) }),
-      created_by,
-      comment: "buildkit.dockerfile.v0",
-      ...(!withLayer && { empty_layer: true }),
-    },
-  ];
+  state.image.history.push({
+    ...(state.epoch && { created: goTime(state.epoch) }),
+    created_by,
+    comment: "buildkit.dockerfile.v0",
+    ...(!withLayer && { empty_layer: true }),
+  });
 }
 
 /** RFC 3339 as Go prints it: no fraction unless there is one. */

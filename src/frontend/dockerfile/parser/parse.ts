@@ -31,7 +31,7 @@ export function parseDockerfile(data: Uint8Array): ParsedDockerfile {
     const start = next;
     const first = raw.replace(/^[\t\v\f\r ]+/, "");
     if (isComment(first)) {
-      const comment = /^#(.*)$/.exec(first)![1]!.trim();
+      const comment = first.slice(1).trim();
       if (comment !== "") comments.push(comment);
       continue;
     }

@@ -1,7 +1,7 @@
 // Variable expansion and quote removal of Dockerfile words: $x, ${x}, ${x:-y} and the other modifiers of BuildKit's
 // shell lexer, with its error texts.
 import { goQuote } from "../parser/words.js";
-import { toRegExp, trimPrefix, trimSuffix } from "./pattern.js";
+import { replacePattern, trimPrefix, trimSuffix } from "./pattern.js";
 
 export type Lookup = (name: string) => string | undefined;
 
@@ -262,7 +262,7 @@ class Lexer {
     const replacement = this.#inner("}", true, "syntax error: missing '}'");
     const value = this.#get(name);
     if (skip && value === undefined) return `\${${name}/${all ? "/" : ""}${pattern}/${replacement}}`;
-    return (value ?? "").replace(toRegExp(pattern, true, all ? "g" : ""), () => replacement);
+    return replacePattern(pattern, value ?? "", replacement, all);
   }
 
   /** A nested part; its characters don't count as words of their own. */

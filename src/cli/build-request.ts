@@ -1,0 +1,165 @@
+// Flags to a build request.
+import { resolve } from "node:path";
+import type { BuildRequest, Output } from "../builder/index.js";
+import { parseGitRef, parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
+import { BuildError, messageOf } from "../lib/index.js";
+import { parseReference } from "../registry/index.js";
+import { resolveLayoutTag } from "../source/index.js";
+import type { ParsedFlags } from "./flags.js";
+import {
+  parseAnnotation,
+  parseCacheFrom,
+  parseCacheTo,
+  parseHost,
+  parseOutput,
+  parsePairs,
+  parseSecret,
+  parseUlimit,
+} from "./specs.js";
+
+/** @throws BuildError FLAG_INVALID and the like */
+export async function buildRequest(
+  flags: ParsedFlags,
+  env: NodeJS.ProcessEnv,
+): Promise<Omit<BuildRequest, "onProgress" | "signal">> {
+  checkAttestations(flags);
+  const tags = flags.strings("tag");
+  for (const tag of tags) checkTag(tag);
+  const push = flags.bool("push");
+  const texts = flags.strings("output");
+  if (push && flags.bool("load"))
+    throw new BuildError("FLAG_INVALID", "push and load may not be set together at the moment");
+  if (flags.bool("load"))
+    throw new BuildError(
+      "FLAG_INVALID",
+      "--load needs a Docker engine; use --output type=docker,dest=FILE and docker load -i FILE",
+    );
+  const outputs: Output[] = texts.map((text) => parseOutput(text, tags, push));
+  if (push && outputs.length === 0)
+    outputs.push({ kind: "image", names: tags, push: true, rewriteTimestamp: false });
+  if (outputs.length === 0)
+    outputs.push({ kind: "image", names: tags, push: false, rewriteTimestamp: false });
+  for (const output of outputs) {
+    if (output.kind === "image" && output.push && output.names.length === 0)
+      throw new BuildError("FLAG_INVALID", "tag is needed when pushing to registry");
+  }
+  const { contexts, folders, layouts } = await namedContexts(flags.strings("build-context"));
+  const shmSize = flags.string("shm-size");
+  const network = flags.string("network") || "default";
+  if (network !== "default" && network !== "none" && network !== "host")
+    throw new BuildError(
+      "FLAG_INVALID",
+      `network mode "${network}" not supported by buildkit; use default, none or host`,
+    );
+  const agents = new Map<string, string>();
+  for (const text of flags.strings("ssh")) {
+    const [id, path] = text.split(/=(.*)/s);
+    const socket = path ?? env["SSH_AUTH_SOCK"];
+    if (!socket)
+      throw new BuildError("FLAG_INVALID", `invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set`);
+    agents.set(id!, socket);
+  }
+  return {
+    frontend: {
+      context: "",
+      filename: "Dockerfile",
+      hasOwnDockerfile: true,
+      target: flags.string("target"),
+      buildArgs: parsePairs(flags.strings("build-arg"), env),
+      labels: parsePairs(flags.strings("label"), undefined),
+      platforms: flags
+        .strings("platform")
+        .flatMap((text) => text.split(","))
+        .map(parsePlatform),
+      noCache: flags.bool("no-cache")
+        ? true
+        : flags.strings("no-cache-filter").flatMap((text) => text.split(",")),
+      pull: flags.bool("pull"),
+      addHosts: flags.strings("add-host").map(parseHost),
+      network,
+      shmSize: shmSize === "" ? 0 : parseSize(shmSize),
+      ulimits: flags.strings("ulimit").map(parseUlimit),
+      cgroupParent: flags.string("cgroup-parent"),
+    },
+    folders,
+    contexts,
+    layouts,
+    secrets: new Map(flags.strings("secret").map((text) => parseSecret(text, env))),
+    agents,
+    entitlements: new Set([...flags.strings("allow"), ...(network === "host" ? ["network.host"] : [])]),
+    outputs,
+    cacheTo: flags.strings("cache-to").map((text) => parseCacheTo(text, env)),
+    cacheFrom: flags.strings("cache-from").map((text) => parseCacheFrom(text, env)),
+    annotations: flags.strings("annotation").map(parseAnnotation),
+  };
+}
+
+function checkTag(tag: string): void {
+  try {
+    parseReference(tag);
+  } catch (cause) {
+    throw new BuildError("FLAG_INVALID", `invalid tag "${tag}": ${messageOf(cause)}`, { cause });
+  }
+}
+
+interface NamedContexts {
+  readonly contexts: Readonly<Record<string, NamedContext>>;
+  readonly folders: ReadonlyMap<string, string>;
+  readonly layouts: ReadonlyMap<string, string>;
+}
+
+/** @throws BuildError FLAG_INVALID, OCI_LAYOUT_INVALID */
+async function namedContexts(list: readonly string[]): Promise<NamedContexts> {
+  const contexts: Record<string, NamedContext> = {};
+  const folders = new Map<string, string>();
+  const layouts = new Map<string, string>();
+  for (const text of list) {
+    const at = text.indexOf("=");
+    if (at <= 0) throw new BuildError("FLAG_INVALID", `invalid context value: ${text}, expected key=value`);
+    const name = text
+      .slice(0, at)
+      .toLowerCase()
+      .replace(/:latest$/, "");
+    const value = text.slice(at + 1);
+    if (value.startsWith("docker-image://"))
+      contexts[name] = { kind: "image", reference: value.slice("docker-image://".length) };
+    else if (value.startsWith("oci-layout://")) {
+      const { folder, digest } = await layoutImage(value.slice("oci-layout://".length));
+      const store = name.replace(/[^a-z0-9]+/g, "-");
+      layouts.set(store, folder);
+      contexts[name] = { kind: "layout", store, reference: `${store}@${digest}` };
+    } else if (/^https?:\/\//.test(value) || parseGitRef(value))
+      contexts[name] = { kind: "remote", url: value };
+    else if (/^[a-z+-]+:\/\//.test(value))
+      throw new BuildError(
+        "FLAG_INVALID",
+        `build context ${value} is not supported; use a folder, docker-image://, oci-layout://, a git repository or a URL`,
+      );
+    else {
+      contexts[name] = { kind: "local", name };
+      folders.set(name, resolve(value));
+    }
+  }
+  return { contexts, folders, layouts };
+}
+
+/** "PATH", "PATH:TAG", "PATH@DIGEST", "PATH:TAG@DIGEST" */
+async function layoutImage(text: string): Promise<{ folder: string; digest: string }> {
+  const [, path, tag = "latest", given] = /^([^@]*?)(?::([^:@/]+))?(?:@(.+))?$/s.exec(text)!;
+  const folder = resolve(path!);
+  return { folder, digest: given ?? (await resolveLayoutTag(folder, tag)) };
+}
+
+/** Scripts that switch attestations off work as they are. */
+function checkAttestations(flags: ParsedFlags): void {
+  for (const name of ["provenance", "sbom"] as const) {
+    const value = flags.string(name);
+    if (value !== "" && value !== "false" && value !== "0")
+      throw new BuildError(
+        "FLAG_INVALID",
+        `--${name}=${value}: attestations are not supported yet; use --${name}=false`,
+      );
+  }
+  if (flags.strings("attest").length > 0)
+    throw new BuildError("FLAG_INVALID", "--attest: attestations are not supported yet; leave it out");
+}
