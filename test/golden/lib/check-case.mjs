@@ -5,6 +5,8 @@ import { spawn, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Engine } from "../../../dist/builder/index.js";
+import { describe } from "../../../dist/cli/describe.js";
+import { failureText, placesOf } from "../../../dist/cli/failure.js";
 import { azblobConfig } from "../../../dist/cache/index.js";
 import { formatPlatform, parsePlatform } from "../../../dist/frontend/index.js";
 import { encodeDefinition } from "../../../dist/llb/index.js";
@@ -27,7 +29,12 @@ export async function checkCase(testCase, { kinds, work }) {
   const inputs = writeInputs(testCase, join(folder, "in"));
   const wants = (kind) => kinds.includes(kind);
   try {
-    for (const call of calls) results[call] = await checkCall(call, testCase, inputs, folder);
+    if (calls.length > 0) {
+      await withEngine(folder, async (engine) => {
+        const request = requestOf(testCase, inputs, {});
+        for (const call of calls) results[call] = await checkCall(call, testCase, inputs, engine, request);
+      });
+    }
     if (testCase.kind === "error") {
       if (wants("errors")) results.errors = await checkError(testCase, inputs, folder);
       return results;
@@ -215,10 +222,15 @@ function recordedWarning({ rule, description, url, detail, ranges }) {
 }
 
 /** `--call`: what it prints as JSON, or the error. Source texts are not compared. */
-async function checkCall(call, testCase, inputs, folder) {
+async function checkCall(call, testCase, inputs, engine, request) {
   const recorded = testCase.recorded(`${call}.json`);
-  const args = [...commandLine(testCase, inputs, folder), `--call=${call},format=json`, inputs.context];
-  const { status, stdout, stderr } = await run(process.execPath, args);
+  let [status, stdout, stderr] = [1, "", ""];
+  try {
+    const description = await engine.describe(request, call);
+    ({ code: status, out: stdout } = describe(description, { call, format: "json", ignoreStatus: false }));
+  } catch (error) {
+    stderr = failureText(error, [], "", placesOf(error), false);
+  }
   if (status !== recorded.exitCode) return `exit code ${status}, want ${recorded.exitCode}\n${stderr}`;
   if (recorded.error) {
     const mask = (text) => text.replaceAll(inputs.context, "<DIR>");
@@ -417,11 +429,6 @@ function commandLine(testCase, inputs, folder) {
   if (o.target) args.push("--target", o.target);
   for (const [key, value] of Object.entries(o.buildArgs ?? {})) args.push("--build-arg", `${key}=${value}`);
   for (const platform of o.platforms ?? []) args.push("--platform", platform);
-  for (const [name, value] of Object.entries(o.contexts ?? {}))
-    args.push(
-      "--build-context",
-      `${name}=${value.dir !== undefined ? inputs[value.dir] : `docker-image://${value.image}`}`,
-    );
   return args;
 }
 
