@@ -107,13 +107,13 @@ function targetsText(targets: readonly Target[]): string {
     const shown = name === "" && isDefault ? "(default)" : isDefault ? `${name} (default)` : name;
     return [shown, description];
   });
-  return table(["TARGET", "DESCRIPTION"], rows);
+  return table(["TARGET", "DESCRIPTION"], rows, 1);
 }
 
-/** Columns as wide as their widest cell; the last one is not padded. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Columns as wide as their widest cell and the gap; the last one is not padded. */
+function table(head: readonly string[], rows: readonly (readonly string[])[], gap = 3): string {
   const all = [head, ...rows];
-  const widths = head.map((_, i) => Math.max(...all.map((row) => row[i]!.length)) + 3);
+  const widths = head.map((_, i) => Math.max(...all.map((row) => row[i]!.length)) + gap);
   return all
     .map((row) => `${row.map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths[i]!) : cell)).join("")}\n`)
     .join("");

@@ -28,3 +28,12 @@ export function wrapError(error: unknown, code: string, prefix: string): BuildEr
     cause: error,
   });
 }
+
+/** Why a connection could not be made, as Go words it: people search for those texts. */
+export function dialError(cause: unknown): string {
+  const { address, port, hostname } = cause as { address?: string; port?: number; hostname?: string };
+  const code = codeOf(cause);
+  if (code === "ECONNREFUSED") return `dial tcp ${address ?? ""}:${port ?? ""}: connect: connection refused`;
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return `dial tcp: lookup ${hostname ?? ""}: no such host`;
+  return messageOf(cause);
+}

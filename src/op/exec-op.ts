@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { posix } from "node:path";
-import { BuildError, digestOf, goJson, type Digest, type GoValue } from "../lib/index.js";
+import { BuildError, codeOf, digestOf, goJson, wrapError, type Digest, type GoValue } from "../lib/index.js";
 import {
   enums,
   type DefinitionOp,
@@ -92,16 +92,14 @@ export class ExecOp implements Op<RefResult> {
         (stream, data) => log(this.#vertex, stream, data),
       );
       if (exitCode !== 0 && !meta.validExitCodes.includes(exitCode)) {
-        throw new BuildError(
-          "RUN_FAILED",
-          `process ${JSON.stringify(meta.args.join(" "))} did not complete successfully: exit code: ${exitCode}`,
-        );
+        throw new BuildError("RUN_FAILED", `${notCompleted(meta.args)}: exit code: ${exitCode}`);
       }
       const ref = await refs.commit(upper, base, `exec ${meta.args.join(" ")}`.slice(0, 200));
       this.#context.made(ref);
       return [{ ref }];
     } catch (error) {
       await refs.discard(upper);
+      if (codeOf(error) === "USER_UNKNOWN") throw wrapError(error, "RUN_FAILED", notCompleted(meta.args));
       throw error;
     }
   }
@@ -205,6 +203,10 @@ function proxyEnv(proxy: ExecBody["meta"]["proxyEnv"]): string[] {
   return names.flatMap(([name, value]) =>
     value === "" ? [] : [`${name}=${value}`, `${name.toLowerCase()}=${value}`],
   );
+}
+
+function notCompleted(args: readonly string[]): string {
+  return `process ${JSON.stringify(args.join(" "))} did not complete successfully`;
 }
 
 /** The text behind an exec op's key. What does not change the result is left out: see docs/dev/cache.md. */

@@ -3,7 +3,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable } from "node:stream";
-import { BuildError, codeOf, messageOf } from "../lib/index.js";
+import { BuildError, dialError } from "../lib/index.js";
 
 const agents = {
   "http:": new HttpAgent({ keepAlive: true, maxSockets: 32 }),
@@ -50,7 +50,7 @@ export function exchange({ method, url, headers, body, signal }: HttpRequest): P
         reject(
           new BuildError(
             "REGISTRY_UNREACHABLE",
-            `failed to do request: ${goMethod(method)} "${url.href}": ${reason(cause)}`,
+            `failed to do request: ${goMethod(method)} "${url.href}": ${dialError(cause)}`,
             { cause },
           ),
         );
@@ -66,14 +66,4 @@ export function exchange({ method, url, headers, body, signal }: HttpRequest): P
 
 function goMethod(method: string): string {
   return method.slice(0, 1) + method.slice(1).toLowerCase();
-}
-
-function reason(cause: Error): string {
-  const address = cause as NodeJS.ErrnoException & { address?: string; port?: number };
-  const code = codeOf(cause);
-  if (code === "ECONNREFUSED")
-    return `dial tcp ${address.address ?? ""}:${address.port ?? ""}: connect: connection refused`;
-  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
-    return `dial tcp: lookup ${(cause as { hostname?: string }).hostname ?? ""}: no such host`;
-  return messageOf(cause);
 }

@@ -44,7 +44,8 @@ export function parseReference(text: string): Reference {
   const tag = colon < 0 ? undefined : named.slice(colon + 1);
   let path = colon < 0 ? named : named.slice(0, colon);
   if (path.toLowerCase() !== path) {
-    throw new Error(`invalid reference format: repository name (${path}) must be lowercase`);
+    const shown = domain === "docker.io" && !path.includes("/") ? `library/${path}` : path;
+    throw new Error(`invalid reference format: repository name (${shown}) must be lowercase`);
   }
   if (domain === "docker.io" && !path.includes("/")) path = `library/${path}`;
   if (!DOMAIN.test(domain) || !PATH.test(path) || (tag !== undefined && !TAG.test(tag))) {

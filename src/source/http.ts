@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { BuildError, digestOf, goJson, type Digest } from "../lib/index.js";
+import { BuildError, dialError, digestOf, goJson, type Digest } from "../lib/index.js";
 import type { BlobStore } from "../content/index.js";
 
 export interface HttpFile {
@@ -22,7 +22,12 @@ export async function fetchHttp(
   blobs: BlobStore,
   signal: AbortSignal,
 ): Promise<HttpFile> {
-  const response = await fetch(url, { signal, redirect: "follow" });
+  const response = await fetch(url, { signal, redirect: "follow" }).catch((error: unknown) => {
+    if (signal.aborted) throw error;
+    // what fetch throws says nothing; its cause does
+    const cause = (error as Error).cause ?? error;
+    throw new BuildError("HTTP_UNREACHABLE", `Get "${url}": ${dialError(cause)}`, { cause });
+  });
   if (!response.ok) throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
   const temporary = blobs.temporaryFile();
   const hash = createHash("sha256");

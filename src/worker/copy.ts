@@ -97,12 +97,27 @@ export function makeFolders(
   return missing;
 }
 
+/** Whether `path`, or the first that exists above it, is no folder. */
+export function isBelowFile(path: BytePath): boolean {
+  let current = path;
+  let stat = lstatMaybe(current);
+  while (!stat && current !== "") {
+    current = current.slice(0, current.lastIndexOf("/"));
+    stat = lstatMaybe(current);
+  }
+  return stat !== undefined && !stat.isDirectory() && !stat.isSymbolicLink();
+}
+
 /** @throws BuildError COPY_FAILED, NOT_FOUND */
 export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions): void {
   const { sourceRoot, targetRoot, owner, time } = options;
   const folderMode = typeof options.mode === "number" ? options.mode & 0o777 : 0o755;
   const made: BytePath[] = [];
   const ensure = (path: BytePath): void => {
+    if (isBelowFile(path)) {
+      const shown = textOf(path.slice(targetRoot.length));
+      throw new BuildError("COPY_FAILED", `mkdir ${shown}: not a directory`);
+    }
     made.push(...makeFolders(path, folderMode, owner, time));
   };
   const lastSlash = dest.lastIndexOf("/");

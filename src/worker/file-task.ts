@@ -5,7 +5,7 @@ import { lookupId } from "../executor/index.js";
 import { lstatMaybe, resolveInRoot } from "../layer/index.js";
 import { bytePath, fsPath, setTimes, type BytePath } from "../linux/index.js";
 import type { ChownOpt, FileAction, FileActionCopy, UserOpt } from "../llb/index.js";
-import { copyTree, expandWildcards, makeFolders, removePath, type Owner } from "./copy.js";
+import { copyTree, expandWildcards, isBelowFile, makeFolders, removePath, type Owner } from "./copy.js";
 import type { Mounts } from "./mounts.js";
 import type { FileTask } from "./types.js";
 import { unpackArchive } from "./unpack.js";
@@ -32,6 +32,7 @@ async function runAction(
       const { path, mode, makeParents, timestamp } = action.mkdir;
       const target = resolveInRoot(root, bytePath(path));
       const owner = ownerOf(root, action.mkdir.owner);
+      if (isBelowFile(target)) throw new BuildError("MKDIR_FAILED", `mkdir ${path}: not a directory`);
       if (makeParents) makeFolders(target, mode, owner, timeOf(timestamp));
       else if (!lstatMaybe(target)?.isDirectory()) {
         mkdirSync(fsPath(target), mode);

@@ -5,8 +5,8 @@ import type { FrontendHost, FrontendRequest, FrontendResult, Outline } from "../
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
 import {
   mountFrom,
-  parseInstruction,
   parseStages,
+  parseTrigger,
   suggest,
   type DockerfileTree,
   type Instruction,
@@ -242,8 +242,7 @@ class Conversion {
   #findTarget(): StageState {
     const { target } = this.#input.request;
     if (target === "") return this.#states[this.#states.length - 1]!;
-    const found =
-      this.#findByName(target) ?? (/^\d+$/.test(target) ? this.#states[Number(target)] : undefined);
+    const found = this.#findByName(target);
     if (found) return found;
     const names = this.#tree.stages.map((stage) => stage.name).filter((name) => name !== "");
     throw new SourceError(
@@ -309,7 +308,7 @@ class Conversion {
     const { range } = state.stage;
     const commands = triggers.map((trigger) => {
       const node = parseDockerfile(Buffer.from(trigger)).nodes[0]!;
-      return parseInstruction({ ...node, range }, true);
+      return parseTrigger({ ...node, range });
     });
     state.commands = [...commands, ...state.commands];
     state.commandCount += commands.length;

@@ -348,7 +348,7 @@ function goDuration(nanoseconds: number): string {
 }
 
 function isSignal(text: string): boolean {
-  if (/^\d+$/.test(text)) return Number(text) > 0 && Number(text) <= 64;
+  if (/^[+-]?\d+$/.test(text)) return Number(text) !== 0;
   const name = text.toUpperCase().replace(/^SIG/, "");
   return `SIG${name}` in constants.signals || /^RTM(IN|AX)([+-]\d+)?$/.test(name) || name === "CLD";
 }

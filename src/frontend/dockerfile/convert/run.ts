@@ -11,6 +11,7 @@ import {
 } from "../../../llb/index.js";
 import { parseMount, type InstructionOf, type MountFlag } from "../instructions/index.js";
 import { chompTabs, parseHeredoc } from "../parser/index.js";
+import { SourceError } from "../source-error.js";
 import type { ConvertContext } from "./context.js";
 import { inlineDocument } from "./copy.js";
 import { clean } from "./path.js";
@@ -48,6 +49,8 @@ export function dispatchRun(
     }
   }
   if (!command.command.exec) args = [...shellOf(state), args.join(" ")];
+  else if (args.length === 0)
+    throw new SourceError("failed to marshal LLB definition: arguments are required", []);
 
   const secretEnv: SecretEnv[] = [];
   let sshIndex = 0;

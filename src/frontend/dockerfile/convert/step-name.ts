@@ -29,7 +29,8 @@ export function commandText(original: string, env: Env, options: ExpandOptions):
   } catch {
     // a text that cannot be expanded is shown as it is
   }
-  return text.replace(/^\S+/, (word) => word.toUpperCase());
+  // up to the first blank, as BuildKit does: with a tab after the instruction that is more than its name
+  return text.replace(/^[^ ]+/, (word) => word.toUpperCase());
 }
 
 /** "->arm64" where the stage runs on another platform than the one it builds for. */

@@ -1,5 +1,5 @@
 export type * from "./types.js";
-export { parseInstruction, parseStages } from "./parse.js";
+export { parseStages, parseTrigger } from "./parse.js";
 export { mountFrom, parseMount, parseSize } from "./mount.js";
 export { closest, suggest } from "./suggest.js";
 export { parseDuration } from "./duration.js";

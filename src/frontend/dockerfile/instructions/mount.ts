@@ -1,6 +1,6 @@
 // RUN --mount=...: comma separated options, CSV quoting.
 import type { CacheSharing, MountType } from "../../../llb/index.js";
-import { parseCsv } from "../../../lib/index.js";
+import { messageOf, parseCsv } from "../../../lib/index.js";
 import { suggest } from "./suggest.js";
 import type { MountFlag } from "./types.js";
 
@@ -43,6 +43,19 @@ export function mountFrom(value: string): string {
   return fields(value).find(([key]) => key === "from")?.[1] ?? "";
 }
 
+/** What is wrong whatever the variables are. @throws Error in BuildKit's words */
+export function checkMount(value: string): void {
+  let from: string;
+  try {
+    if (value === "") throw new Error("EOF");
+    from = mountFrom(value);
+  } catch (error) {
+    throw new Error(`failed to parse csv mounts: ${messageOf(error)}`, { cause: error });
+  }
+  if (/\$./s.test(from))
+    throw new Error("'from' doesn't support variable expansion, define alias stage instead");
+}
+
 /** @throws Error in BuildKit's words */
 export function parseMount(value: string, expand: (word: string) => string): MountFlag {
   let type: MountType = "BIND";
@@ -81,7 +94,7 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
         if (type !== "SECRET" && type !== "SSH")
           throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
         required = true;
-      } else throw new Error(suggest(`invalid field '${key}' must be a key=value pair`, key, KEYS, true));
+      } else throw new Error(`invalid field '${key}' must be a key=value pair`);
       continue;
     }
     const text = key === "from" ? raw : expand(raw);
@@ -116,7 +129,7 @@ export function parseMount(value: string, expand: (word: string) => string): Mou
       case "size":
         if (type !== "TMPFS")
           throw new Error(`unexpected key '${key}' for mount type '${type.toLowerCase()}'`);
-        size = parseSize(text);
+        size = sizeOf(key, text);
         break;
       case "id":
         id = text;
@@ -194,6 +207,14 @@ function boolean(key: string, text: string): boolean {
   if (["1", "t", "T", "TRUE", "true", "True"].includes(text)) return true;
   if (["0", "f", "F", "FALSE", "false", "False"].includes(text)) return false;
   throw new Error(`invalid value for ${key}: ${text}`);
+}
+
+function sizeOf(key: string, text: string): number {
+  try {
+    return parseSize(text);
+  } catch {
+    throw new Error(`invalid value for ${key}: ${text}`);
+  }
 }
 
 function integer(key: string, text: string, base: 8 | 10): number {

@@ -3,6 +3,7 @@ import { SourceError } from "../source-error.js";
 import { goQuote, type Node } from "../parser/index.js";
 import { parseDuration } from "./duration.js";
 import { readFlags } from "./flags.js";
+import { checkMount } from "./mount.js";
 import { suggest } from "./suggest.js";
 import type { CopyFlags, DockerfileTree, Healthcheck, Instruction, InstructionOf, Stage } from "./types.js";
 
@@ -55,8 +56,13 @@ export function parseStages(
 }
 
 /** @throws SourceError */
-export function parseInstruction(node: Node, fromOnbuild = false): Instruction {
-  return located(node, () => parse(node, fromOnbuild));
+function parseInstruction(node: Node): Instruction {
+  return located(node, () => parse(node, false));
+}
+
+/** An instruction behind an image's or stage's ONBUILD. @throws Error without a line: it stands in no file */
+export function parseTrigger(node: Node): Instruction {
+  return parse(node, true);
 }
 
 function located<T>(node: Node, task: () => T): T {
@@ -128,10 +134,10 @@ function parse(node: Node, fromOnbuild: boolean): Instruction {
         security: "string",
         device: "strings",
       });
-      if (args.length === 0) throw atLeastOne(kind);
+      for (const mount of flags.strings("mount")) checkMount(mount);
       const network = flags.string("network") || "default";
       if (network !== "default" && network !== "none" && network !== "host") {
-        throw new Error(`invalid network mode: ${goQuote(network)}`);
+        throw new Error(`invalid network mode ${goQuote(network)}`);
       }
       const security = flags.string("security") || "sandbox";
       if (security !== "sandbox" && security !== "insecure")
@@ -201,13 +207,6 @@ function parseCopy(
     kind === "ADD"
       ? readFlags(node.flags, { ...shared, "keep-git-dir": "bool", checksum: "string", unpack: "bool" })
       : readFlags(node.flags, { ...shared, from: "string", parents: "bool" });
-  if (node.args.length === 0)
-    throw new Error(
-      `${kind} requires at least two arguments, but none were provided`.replace(
-        ", but none were provided",
-        ", but no arguments were provided. Source and destination could not be determined",
-      ),
-    );
   if (node.args.length < 2) {
     throw new Error(
       `${kind} requires at least two arguments, but only one was provided. Destination could not be determined`,

@@ -105,7 +105,7 @@ function makeNode(
   comments: readonly string[],
 ): Node {
   const trimmed = trimGoSpace(line);
-  const split = /^(\S+)\s*([\s\S]*)$/.exec(trimmed);
+  const split = /^([^\t\v\f\r ]+)[\t\v\f\r ]*([\s\S]*)$/.exec(trimmed);
   const keyword = split ? split[1]! : trimmed;
   const { flags, rest } = takeFlags(trimGoSpace(split?.[2] ?? ""), escape);
   const range = lineRange(start, end);
