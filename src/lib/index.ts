@@ -1,5 +1,6 @@
 export * from "./digest.js";
 export * from "./errors.js";
+export * from "./go-bool.js";
 export * from "./go-json.js";
 export * from "./limiter.js";
 export * from "./secret.js";

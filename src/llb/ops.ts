@@ -165,7 +165,14 @@ const MOUNT_CAPS: Record<MountType, readonly string[]> = {
   SSH: ["exec.mount.ssh"],
 };
 
-function execCaps({ meta, mounts, network, security, secretEnv }: ExecRequest): readonly string[] {
+function execCaps({
+  meta,
+  mounts,
+  network,
+  security,
+  secretEnv,
+  cdiDevices,
+}: ExecRequest): readonly string[] {
   const caps = new Set(["exec.meta.base", "exec.meta.setsdefaultpath", "exec.mount.bind"]);
   for (const mount of mounts) {
     for (const cap of MOUNT_CAPS[mount.type]) caps.add(cap);
@@ -177,6 +184,7 @@ function execCaps({ meta, mounts, network, security, secretEnv }: ExecRequest): 
   if (meta.cgroupParent) caps.add("exec.meta.cgroup.parent");
   if (network !== "UNSET") caps.add("exec.meta.network");
   if (security !== "SANDBOX") caps.add("exec.meta.security");
+  if (cdiDevices.length > 0) caps.add("exec.meta.cdi.alpha");
   if (secretEnv.length > 0) caps.add("exec.secretenv").add("exec.mount.secret");
   return [...caps];
 }

@@ -57,6 +57,12 @@ export class ExecOp implements Op<RefResult> {
       throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
     }
     this.#checkPlatform();
+    const device = this.#exec.cdiDevices.find(({ optional }) => !optional);
+    if (device)
+      throw new BuildError(
+        "DEVICE_MISSING",
+        `required device ${JSON.stringify(device.name)} is not registered: CDI devices are not supported yet`,
+      );
     // the thread starts while layers are unpacked; a failure shows when the step runs
     worker.perform("probe", { runtime }, signal).catch(() => undefined);
     const root = mounts.find((mount) => mount.dest === "/")!;

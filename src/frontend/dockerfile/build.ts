@@ -1,5 +1,6 @@
 // The Dockerfile frontend: reads the Dockerfile and the ignore file through its host and converts them, once for each
 // platform.
+import { parseBool } from "../../lib/index.js";
 import type { Platform } from "../../llb/index.js";
 import type { FrontendHost, FrontendOutcome, FrontendRequest } from "../types.js";
 import { convert } from "./convert/index.js";
@@ -23,7 +24,8 @@ export async function buildDockerfile(
     const lint = linterFor(request, dockerfile);
     const platforms: readonly Platform[] =
       request.platforms.length > 0 ? request.platforms : [request.buildPlatform];
-    const showPlatform = request.platforms.length > 1 || isTrue(request.buildArgs["BUILDKIT_MULTI_PLATFORM"]);
+    const showPlatform =
+      request.platforms.length > 1 || parseBool(request.buildArgs["BUILDKIT_MULTI_PLATFORM"] ?? "") === true;
     const loaded = { dockerfile, sourceInfo: source, excludes, remoteContext };
     const input = { ...loaded, request, host, showPlatform, allStages: false };
     const results = await Promise.all(
@@ -35,8 +37,4 @@ export async function buildDockerfile(
   } catch (error) {
     throw aboutSource(error, source);
   }
-}
-
-function isTrue(text: string | undefined): boolean {
-  return text !== undefined && ["1", "t", "T", "TRUE", "true", "True"].includes(text);
 }

@@ -2,6 +2,7 @@
 //   https://host/repo.git#ref:subdir   https://host/repo.git?ref=v1&subdir=docs   git@host:repo.git   github.com/a/b
 // and the source that BuildKit's client library makes of one.
 import { posix } from "node:path";
+import { parseBool } from "../../lib/index.js";
 import { goQuote } from "./parser/index.js";
 import { source, type Output, type VertexOptions } from "../../llb/index.js";
 
@@ -93,9 +94,9 @@ function cleanSubdir(path: string): string {
 }
 
 function boolean(key: string, text: string): boolean {
-  if (["1", "t", "T", "TRUE", "true", "True"].includes(text)) return true;
-  if (["0", "f", "F", "FALSE", "false", "False"].includes(text)) return false;
-  throw new Error(`invalid ${key} value: ${goQuote(text)}`);
+  const value = parseBool(text);
+  if (value === undefined) throw new Error(`invalid ${key} value: ${goQuote(text)}`);
+  return value;
 }
 
 /** The repository as a source of the graph. */

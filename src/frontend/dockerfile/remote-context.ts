@@ -1,4 +1,5 @@
 // Build contexts that are not the client's: a git repository, an archive behind a URL, or a URL that is the Dockerfile.
+import { parseBool } from "../../lib/index.js";
 import { file, marshal, source, type Output } from "../../llb/index.js";
 import type { FrontendHost, FrontendRequest } from "../types.js";
 import { gitSource, parseGitRef } from "./git-ref.js";
@@ -36,7 +37,7 @@ export async function openRemoteContext(
 export function gitContext(text: string, { buildArgs }: FrontendRequest): Output | undefined {
   const ref = parseGitRef(text);
   if (!ref) return undefined;
-  const keep = ["1", "true"].includes(buildArgs["BUILDKIT_CONTEXT_KEEP_GIT_DIR"] ?? "");
+  const keep = parseBool(buildArgs["BUILDKIT_CONTEXT_KEEP_GIT_DIR"] ?? "") === true;
   const options = { customName: `[internal] load git source ${text}` };
   return gitSource(ref, ref.keepGitDir ?? keep, options);
 }

@@ -9,7 +9,7 @@ import {
   type ProxyEnv,
   type SecretEnv,
 } from "../../../llb/index.js";
-import { parseMount, type InstructionOf, type MountFlag } from "../instructions/index.js";
+import { parseDevice, parseMount, type InstructionOf, type MountFlag } from "../instructions/index.js";
 import { chompTabs, parseHeredoc } from "../parser/index.js";
 import { SourceError } from "../source-error.js";
 import type { ConvertContext } from "./context.js";
@@ -93,7 +93,9 @@ export function dispatchRun(
       network: network === "none" ? "NONE" : network === "host" ? "HOST" : "UNSET",
       security: command.security === "insecure" ? "INSECURE" : "SANDBOX",
       secretEnv,
-      cdiDevices: command.devices.map((name) => ({ name, optional: false })),
+      cdiDevices: command.devices
+        .map((flag) => parseDevice(flag, expand))
+        .map(({ name, required }) => ({ name, optional: !required })),
     },
     {
       customName: stepName(state, text, context.showPlatform ? state.platform : undefined),

@@ -1,6 +1,6 @@
 // RUN --mount=...: comma separated options, CSV quoting.
 import type { CacheSharing, MountType } from "../../../llb/index.js";
-import { messageOf, parseCsv } from "../../../lib/index.js";
+import { messageOf, parseBool, parseCsv } from "../../../lib/index.js";
 import { suggest } from "./suggest.js";
 import type { MountFlag } from "./types.js";
 
@@ -204,9 +204,9 @@ function fields(value: string): [string, string | undefined][] {
 }
 
 function boolean(key: string, text: string): boolean {
-  if (["1", "t", "T", "TRUE", "true", "True"].includes(text)) return true;
-  if (["0", "f", "F", "FALSE", "false", "False"].includes(text)) return false;
-  throw new Error(`invalid value for ${key}: ${text}`);
+  const value = parseBool(text);
+  if (value === undefined) throw new Error(`invalid value for ${key}: ${text}`);
+  return value;
 }
 
 function sizeOf(key: string, text: string): number {

@@ -1,6 +1,6 @@
 // Takes warnings from wherever the Dockerfile is looked at. Which rules count, and whether they are errors, is said by
 // the directive "# check=skip=A,B;experimental=C;error=true" or the build argument BUILDKIT_DOCKERFILE_CHECK.
-import { compareBytes } from "../../../lib/index.js";
+import { compareBytes, parseBool } from "../../../lib/index.js";
 import type { Range } from "../../../llb/index.js";
 import { eachLine } from "../source-error.js";
 import { ruleOf, type RuleName } from "./rules.js";
@@ -26,9 +26,7 @@ export function parseLintOptions(text: string): LintOptions {
       const names = value === "all" ? value : new Set(value.split(",").map((name) => name.trim()));
       options = { ...options, [key]: names };
     } else if (key === "error") {
-      const known = ({ "1": true, t: true, true: true, "0": false, f: false, false: false } as const)[
-        value.toLowerCase()
-      ];
+      const known = parseBool(value);
       if (known === undefined) {
         const reason = `strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`;
         throw new Error(
