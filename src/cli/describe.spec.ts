@@ -1,6 +1,5 @@
 // The tables as buildx prints them (seen with buildx 0.13 and BuildKit's --print).
 import { describe as suite, expect, it } from "vitest";
-import { lineRange } from "../frontend/dockerfile/source-error.js";
 import type { Description } from "../frontend/index.js";
 import { describe, parseCall } from "./describe.js";
 
@@ -10,7 +9,7 @@ const source = {
   definition: undefined,
   language: "",
 };
-const range = lineRange(1);
+const range = { start: { line: 1, character: 0 }, end: { line: 1, character: 0 } };
 const text = (description: unknown): string =>
   describe({ source, ...(description as object) } as unknown as Description, parseCall("outline")!).out;
 
