@@ -26,7 +26,7 @@ Options:
       --call string               Set method for evaluating build ("build", "check", "outline", "targets"; ",format=json")
       --cgroup-parent string      Set the parent cgroup for the "RUN" instructions during build
       --check                     Shorthand for "--call=check"
-  -D, --debug                     Show stack traces of errors
+  -D, --debug                     Show stack traces of errors and details of warnings
       --debug-llb string          Write the build graph to FILE (protobuf, or readable if it ends in .json)
   -f, --file string               Name of the Dockerfile (default: "PATH/Dockerfile"; "-" for standard input)
       --iidfile string            Write the image ID to a file

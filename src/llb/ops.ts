@@ -7,6 +7,7 @@ import type {
   CredentialOpt,
   ExecMeta,
   FileActionBody,
+  FileActionCopy,
   FileAction,
   Mount,
   MountType,
@@ -188,6 +189,25 @@ function execCaps({
   if (secretEnv.length > 0) caps.add("exec.secretenv").add("exec.mount.secret");
   return [...caps];
 }
+
+/** A copy of which nothing is said but source and destination, as BuildKit's client library makes it. */
+export const PLAIN_COPY: FileActionCopy = {
+  src: "",
+  dest: "",
+  mode: -1,
+  modeStr: "",
+  followSymlink: false,
+  dirCopyContents: false,
+  attemptUnpackDockerCompatibility: false,
+  createDestPath: false,
+  allowWildcard: false,
+  allowEmptyWildcard: false,
+  timestamp: -1n,
+  includePatterns: [],
+  excludePatterns: [],
+  alwaysReplaceExistingDestPaths: false,
+  requiredPaths: [],
+};
 
 export type FileRequest =
   | (Exclude<FileActionBody, { kind: "copy" }> & { readonly source?: undefined })

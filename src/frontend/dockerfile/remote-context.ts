@@ -1,6 +1,6 @@
 // Build contexts that are not the client's: a git repository, an archive behind a URL, or a URL that is the Dockerfile.
 import { parseBool } from "../../lib/index.js";
-import { file, marshal, source, type Output } from "../../llb/index.js";
+import { file, marshal, PLAIN_COPY, source, type Output } from "../../llb/index.js";
 import type { FrontendHost, FrontendRequest } from "../types.js";
 import { gitSource, parseGitRef } from "./git-ref.js";
 
@@ -43,23 +43,7 @@ export function gitContext(text: string, { buildArgs }: FrontendRequest): Output
 }
 
 function unpacked(http: Output): Output {
-  const copy = {
-    src: `/${HTTP_NAME}`,
-    dest: "/",
-    mode: -1,
-    modeStr: "",
-    followSymlink: false,
-    dirCopyContents: false,
-    attemptUnpackDockerCompatibility: true,
-    createDestPath: false,
-    allowWildcard: false,
-    allowEmptyWildcard: false,
-    timestamp: -1n,
-    includePatterns: [],
-    excludePatterns: [],
-    alwaysReplaceExistingDestPaths: false,
-    requiredPaths: [],
-  };
+  const copy = { ...PLAIN_COPY, src: `/${HTTP_NAME}`, dest: "/", attemptUnpackDockerCompatibility: true };
   return file(undefined, [{ kind: "copy", source: http, copy }], {});
 }
 

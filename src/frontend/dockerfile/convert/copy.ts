@@ -4,6 +4,7 @@ import {
   file,
   merge,
   parseOwner,
+  PLAIN_COPY,
   source as llbSource,
   type FileActionCopy,
   type FileRequest,
@@ -18,24 +19,6 @@ import type { ConvertContext } from "./context.js";
 import { clean, resolvePath } from "./path.js";
 import { commitHistory, envLookup, type StageState } from "./stage-state.js";
 import { commandText, stepName, stepNameAgain } from "./step-name.js";
-
-const BASE_COPY: FileActionCopy = {
-  src: "",
-  dest: "",
-  mode: -1,
-  modeStr: "",
-  followSymlink: false,
-  dirCopyContents: false,
-  attemptUnpackDockerCompatibility: false,
-  createDestPath: true,
-  allowWildcard: false,
-  allowEmptyWildcard: false,
-  timestamp: -1n,
-  includePatterns: [],
-  excludePatterns: [],
-  alwaysReplaceExistingDestPaths: false,
-  requiredPaths: [],
-};
 
 export function dispatchCopy(
   context: ConvertContext,
@@ -53,7 +36,8 @@ export function dispatchCopy(
   const { flags } = command;
   const dest = resolvePath(state.dir, common.dest, true);
   const base: FileActionCopy = {
-    ...BASE_COPY,
+    ...PLAIN_COPY,
+    createDestPath: true,
     dest,
     ...parseChmod(common.chmod),
     ...(common.chown !== "" && { owner: parseOwner(common.chown) }),
