@@ -1,5 +1,6 @@
 // Times this builder beside another one in one run, interleaved, and prints medians and ratios:
 //   npm run bench:beside -- "docker buildx build --provenance=false" [--runs 5] [--version "docker buildx version"]
+//     [--tree DIR] [--only cached,unpacked] [--verbose]
 // The other builder has to reach registries on 127.0.0.1. Every cold build is salted, so that nobody's cache has it.
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -12,6 +13,8 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: "string", default: "5" },
     version: { type: "string", default: "docker buildx version" },
+    verbose: { type: "boolean" },
+    only: { type: "string", default: "" },
     tree: { type: "string", default: join(import.meta.dirname, "..", "node_modules") },
   },
   allowPositionals: true,
@@ -39,15 +42,22 @@ function seconds([command, ...args]) {
   return (performance.now() - start) / 1000;
 }
 
+const alternate = (list, run) => (run % 2 === 0 ? list : [...list].reverse());
+const wanted = values.only === "" ? [""] : values.only.split(",");
+const skipped = (title) => !wanted.some((part) => title.includes(part));
+
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
 /** @param prepare gives the arguments of one run, for each builder */
 function compare(title, prepare, kind = "build") {
+  if (skipped(title)) return;
   const times = { ours: [], theirs: [] };
   for (let run = 0; run < Number(values.runs); run++)
-    for (const [name, builder] of Object.entries(builders))
+    // who goes first alternates: what one leaves to be written slows the other down
+    for (const [name, builder] of alternate(Object.entries(builders), run))
       times[name].push(seconds([...builder[kind], ...prepare(name, run)]));
   const [a, b] = [median(times.ours), median(times.theirs)];
+  if (values.verbose) console.log(JSON.stringify(times));
   console.log(
     `${title.padEnd(44)} ours ${a.toFixed(2).padStart(6)} s   theirs ${b.toFixed(2).padStart(6)} s   ratio ${(a / b).toFixed(2)}`,
   );
@@ -72,7 +82,7 @@ try {
     folder(`FROM ${services.base}\n${steps(`${name} ${run}`)}`),
   ]);
   const cached = folder(`FROM ${services.base}\n${steps("cached")}`);
-  for (const [name, { build }] of Object.entries(builders))
+  for (const [name, { build }] of skipped("cached") ? [] : Object.entries(builders))
     seconds([...build, ...push(`cached:${name}`), cached]);
   compare("40 RUN steps, cached, pushed", (name) => [...push(`cached:${name}`), cached]);
 
@@ -88,7 +98,7 @@ try {
   ]);
   // everybody unpacks layers they have never seen; nothing is deleted, which would slow down what comes next
   const other = [...ours, "build", "--state-dir", join(work, "other-state")];
-  for (const name of ["ours", "theirs"])
+  for (const name of skipped("unpacked") ? [] : ["ours", "theirs"])
     for (let run = 0; run < Number(values.runs); run++)
       seconds([...other, ...push(`base:${name}-${run}`), salted(`base ${name} ${run}`)]);
   compare("its layer pulled and unpacked", (name, run) => [

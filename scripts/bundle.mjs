@@ -1,5 +1,5 @@
 // The command as one bundle with code splitting: it starts in a fraction of the time that loading packages one by one
-// takes. Native modules stay outside.
+// takes. Native modules stay outside, and what is hardly ever loaded.
 import { build } from "esbuild";
 
 await build({
@@ -11,7 +11,7 @@ await build({
   platform: "node",
   target: "node20.19",
   chunkNames: "[name]-[hash]",
-  external: ["koffi", "lmdb"],
+  external: ["koffi", "lmdb", "yaml"],
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
   },

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests and demo need and this machine lacks: an OCI runtime, a registry, a shell for base images.
+#   setup.sh [COMMAND:PACKAGE ...]: and these
 set -euo pipefail
 
 missing=()
@@ -11,6 +12,9 @@ command -v unshare >/dev/null || missing+=(util-linux)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v git >/dev/null || missing+=(git)
 command -v xz >/dev/null || missing+=(xz-utils)
+for wanted in "$@"; do
+  command -v "${wanted%%:*}" >/dev/null || missing+=("${wanted#*:}")
+done
 
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then

@@ -3,7 +3,7 @@
 # TEST_SKIP_LINT=1 leaves out what does not depend on the version of Node.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-bash scripts/setup.sh || exit 1
+bash scripts/setup.sh qemu-riscv64-static:qemu-user-static || exit 1
 npm run --silent build || exit 1
 
 passed=0

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RefResult } from "../cache/index.js";
+import { readCdiDevices } from "../executor/index.js";
 import { messageOf, type Digest } from "../lib/index.js";
 import {
   buildDockerfile,
@@ -72,6 +73,7 @@ export class Build {
       cacheFolder: join(engine.state.root, "caches"),
       entitlements: request.entitlements,
       sources: new Map(),
+      devices: () => readCdiDevices(engine.cdiFolders),
       runtime: engine.runtime,
       log: (vertex, stream, data) =>
         this.#progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),

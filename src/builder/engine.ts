@@ -18,6 +18,8 @@ export interface EngineOptions {
   readonly stateDir: string;
   /** OCI runtime to use instead of the first that works */
   readonly runtime?: string | undefined;
+  /** where device specs of RUN --device lie, instead of the usual folders */
+  readonly cdiFolders?: readonly string[] | undefined;
   /** where docker's config.json is */
   readonly dockerConfig?: string | undefined;
 }
@@ -30,10 +32,11 @@ export class Engine implements Builder {
   readonly registry: RegistryClient;
   readonly localCache: LocalCacheStore;
   readonly runtime: string | undefined;
+  readonly cdiFolders: readonly string[] | undefined;
   readonly #database: Database;
 
   /** @throws BuildError STATE_DIR_UNWRITABLE */
-  constructor({ stateDir, runtime, dockerConfig }: EngineOptions) {
+  constructor({ stateDir, runtime, cdiFolders, dockerConfig }: EngineOptions) {
     this.state = new StateDir(stateDir);
     this.#database = new Database(stateDir);
     this.blobs = new BlobStore(join(stateDir, "content"), this.state.own);
@@ -47,6 +50,7 @@ export class Engine implements Builder {
     this.localCache = new LocalCacheStore(this.#database, this.refs);
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));
     this.runtime = runtime;
+    this.cdiFolders = cdiFolders;
     mkdirSync(join(stateDir, "caches"), { recursive: true });
   }
 

@@ -72,6 +72,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       engine = new Engine({
         stateDir: stateDir(flags, env),
         runtime: flags.string("runtime") || env["BLUEKILN_RUNTIME"],
+        cdiFolders: env["BLUEKILN_CDI_SPEC_DIRS"]?.split(":"),
       });
       if (call) {
         const description = await engine.describe(request, call.call);

@@ -1,3 +1,18 @@
 export type * from "./types.js";
-export { findRuntime, hostResolvConf, killLeftovers, runContainer, type Runtime } from "./runtime.js";
+export {
+  CDI_FOLDERS,
+  checkDevicesAllowed,
+  deviceEdits,
+  NO_EDITS,
+  readCdiDevices,
+  type CdiDevices,
+} from "./cdi.js";
+export {
+  findRuntime,
+  hostResolvConf,
+  killLeftovers,
+  runContainer,
+  type Runtime,
+  type RuntimeWish,
+} from "./runtime.js";
 export { lookupId, lookupUser, type ContainerUser } from "./user.js";

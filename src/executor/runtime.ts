@@ -2,7 +2,7 @@
 // the container's root and mounts.
 import { spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { BuildError } from "../lib/index.js";
 import { inUserNamespace, mount, unmount } from "../linux/index.js";
 import { runtimeConfig } from "./spec.js";
@@ -25,22 +25,31 @@ export interface RunOptions {
   readonly onOutput: (stream: 1 | 2, chunk: Buffer) => void;
 }
 
+/** Control groups first: only they keep a step that makes device nodes from opening them. */
 const CANDIDATES: readonly Runtime[] = [
-  { command: "crun", globalArgs: ["--cgroup-manager=disabled"], cgroups: false },
-  { command: "runc", globalArgs: [], cgroups: true },
   { command: "crun", globalArgs: ["--cgroup-manager=cgroupfs"], cgroups: true },
+  { command: "runc", globalArgs: [], cgroups: true },
+  { command: "crun", globalArgs: ["--cgroup-manager=disabled"], cgroups: false },
 ];
+
+export interface RuntimeWish {
+  /** command to use; `undefined`: the first that works */
+  readonly command: string | undefined;
+  /** containers have to get control groups of their own */
+  readonly cgroups: boolean;
+}
 
 /**
  * The first runtime that can run a container in `folder`; tried, because a runtime may be installed and refuse the
  * machine's cgroups or capabilities.
  * @throws BuildError OCI_RUNTIME_MISSING
  */
-export function findRuntime(folder: string, preferred: string | undefined): Runtime {
+export function findRuntime(folder: string, { command, cgroups }: RuntimeWish): Runtime {
   hideUnifiedCgroup();
   const failures: string[] = [];
-  const candidates =
-    preferred === undefined ? CANDIDATES : CANDIDATES.map((c) => ({ ...c, command: preferred }));
+  const candidates = CANDIDATES.filter((candidate) => candidate.cgroups || !cgroups).map((candidate) =>
+    command === undefined ? candidate : { ...candidate, command },
+  );
   for (const runtime of candidates) {
     const result = probe(runtime, folder);
     if (typeof result === "object") return { ...runtime, ...result };
@@ -48,7 +57,8 @@ export function findRuntime(folder: string, preferred: string | undefined): Runt
   }
   throw new BuildError(
     "OCI_RUNTIME_MISSING",
-    `no OCI runtime can run containers here (${failures.join("; ")}); install crun or runc (apt-get install crun)`,
+    `no OCI runtime can run containers ${cgroups ? "with a cgroup parent " : ""}here (${failures.join("; ")}); ` +
+      "install crun or runc (apt-get install crun)",
   );
 }
 
@@ -78,13 +88,16 @@ function probe(runtime: Runtime, folder: string): { seccompFilter?: string } | s
     network: "host",
     privileged: false,
     ulimits: [],
+    cgroupParent: "",
+    devices: [],
+    hooks: [],
   };
   const id = `bluekiln-probe-${process.pid}`;
   const base = [...runtime.globalArgs, "--root", join(bundle, "state")];
   try {
     writeFileSync(
       join(bundle, "config.json"),
-      JSON.stringify(runtimeConfig(spec, runtime, `/bluekiln/${id}`)),
+      JSON.stringify(runtimeConfig(spec, runtime, cgroupsPath(spec, id))),
     );
     const errors = openSync(join(bundle, "errors"), "w+");
     // files, not pipes: the container that waits would keep a pipe open
@@ -103,6 +116,13 @@ function probe(runtime: Runtime, folder: string): { seccompFilter?: string } | s
   }
 }
 
+/** As BuildKit places them: "a.slice:b:" is a systemd name, everything else a path. */
+function cgroupsPath({ cgroupParent }: ContainerSpec, id: string): string {
+  if (cgroupParent === "") return `/bluekiln/${id}`;
+  if (cgroupParent.includes(".slice") && cgroupParent.endsWith(":")) return cgroupParent + id;
+  return posix.join("/", cgroupParent, "bluekiln", id);
+}
+
 /** Runs the container to its end. @returns its exit code */
 export async function runContainer(
   runtime: Runtime,
@@ -112,7 +132,10 @@ export async function runContainer(
   const { id, folder, signal, onOutput } = options;
   signal.throwIfAborted();
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "config.json"), JSON.stringify(runtimeConfig(spec, runtime, `/bluekiln/${id}`)));
+  writeFileSync(
+    join(folder, "config.json"),
+    JSON.stringify(runtimeConfig(spec, runtime, cgroupsPath(spec, id))),
+  );
   const base = [...runtime.globalArgs, "--root", join(folder, "state")];
   const child = spawn(runtime.command, [...base, "run", "--bundle", folder, id], {
     stdio: ["ignore", "pipe", "pipe"],

@@ -112,14 +112,45 @@ export function runtimeConfig(
     hostname: spec.hostname,
     ...(seccompFilter !== undefined &&
       !spec.privileged && { annotations: { "run.oci.seccomp_bpf_data": seccompFilter } }),
+    ...(spec.hooks.length > 0 && { hooks: hooksByName(spec.hooks) }),
     mounts: [...systemMounts(spec, cgroups), ...userMounts(spec)],
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
       ...(cgroups && { cgroupsPath }),
-      resources: { devices: [{ allow: spec.privileged, access: "rwm" }] },
+      ...(spec.devices.length > 0 && { devices: spec.devices.map(deviceNode) }),
+      resources: {
+        devices: [
+          { allow: spec.privileged, access: "rwm" },
+          ...spec.devices.map(({ type, major, minor, permissions }) => ({
+            allow: true,
+            type,
+            major,
+            minor,
+            access: permissions,
+          })),
+        ],
+      },
       ...(!spec.privileged && { maskedPaths: MASKED, readonlyPaths: READONLY, seccomp: seccomp() }),
     },
   };
+}
+
+function deviceNode({
+  path,
+  type,
+  major,
+  minor,
+  fileMode,
+  uid,
+  gid,
+}: ContainerSpec["devices"][number]): object {
+  return { path, type, major, minor, fileMode, uid, gid };
+}
+
+function hooksByName(hooks: ContainerSpec["hooks"]): Record<string, object[]> {
+  const named: Record<string, object[]> = {};
+  for (const { hookName, ...hook } of hooks) (named[hookName] ??= []).push(hook);
+  return named;
 }
 
 /** Capabilities by number, as the kernel's masks have them. */

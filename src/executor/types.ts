@@ -9,6 +9,37 @@ export interface ContainerMount {
   readonly readonly: boolean;
 }
 
+export interface ContainerDevice {
+  readonly path: string;
+  /** "c", "b", "p" or "u" */
+  readonly type: string;
+  readonly major: number;
+  readonly minor: number;
+  /** of "rwm" */
+  readonly permissions: string;
+  readonly fileMode?: number | undefined;
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+}
+
+export interface ContainerHook {
+  readonly path: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly string[];
+  /** seconds */
+  readonly timeout?: number;
+}
+
+/** What devices add to a container. */
+export interface ContainerEdits {
+  readonly env: readonly string[];
+  readonly devices: readonly ContainerDevice[];
+  readonly mounts: readonly ContainerMount[];
+  /** `hookName` as the OCI runtime specification has it: "createRuntime", "createContainer", ... */
+  readonly hooks: readonly ({ readonly hookName: string } & ContainerHook)[];
+  readonly additionalGids: readonly number[];
+}
+
 export interface ProcessSpec {
   readonly args: readonly string[];
   readonly env: readonly string[];
@@ -27,5 +58,9 @@ export interface ContainerSpec {
   readonly hostname: string;
   readonly network: "host" | "none";
   readonly privileged: boolean;
+  /** --cgroup-parent; "" for the runtime's own place */
+  readonly cgroupParent: string;
+  readonly devices: readonly ContainerDevice[];
+  readonly hooks: ContainerEdits["hooks"];
   readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
 }

@@ -1,5 +1,6 @@
 // What ops work with.
 import type { BlobStore } from "../content/index.js";
+import type { CdiDevices } from "../executor/index.js";
 import type { RefResult } from "../cache/index.js";
 import type { Session } from "../session/index.js";
 import type { Ref, RefStore } from "../snapshot/index.js";
@@ -18,8 +19,10 @@ export interface OpContext {
   readonly session: Session;
   /** folder for cache mounts, absolute */
   readonly cacheFolder: string;
-  /** "security.insecure", "network.host": what the client allowed */
+  /** "security.insecure", "network.host", "device", "device=NAME": what the client allowed */
   readonly entitlements: ReadonlySet<string>;
+  /** devices that RUN --device can name */
+  readonly devices: () => Promise<CdiDevices>;
   /** OCI runtime to use; `undefined`: the first that works */
   readonly runtime: string | undefined;
   /** output of a step's command */

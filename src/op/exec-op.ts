@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { posix } from "node:path";
+import { checkDevicesAllowed, deviceEdits, NO_EDITS } from "../executor/index.js";
 import { BuildError, codeOf, digestOf, goJson, wrapError, type Digest, type GoValue } from "../lib/index.js";
 import {
   enums,
@@ -32,6 +33,9 @@ export class ExecOp implements Op<RefResult> {
   }
 
   async cacheMaps(): Promise<readonly CacheMap<RefResult>[]> {
+    const { cdiDevices } = this.#exec;
+    if (cdiDevices.length > 0)
+      checkDevicesAllowed(cdiDevices, await this.#context.devices(), this.#context.entitlements);
     const inputs = Array.from({ length: this.#inputCount }, (_, i) => {
       const mounts = this.#exec.mounts.filter((mount) => mount.input === i);
       const paths = mounts.map((mount) => posix.join("/", mount.selector));
@@ -51,18 +55,14 @@ export class ExecOp implements Op<RefResult> {
   }
 
   async run(inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const { refs, worker, log, containerId, runtime, entitlements } = this.#context;
-    const { meta, mounts, network, security } = this.#exec;
+    const { refs, worker, log, containerId, entitlements } = this.#context;
+    const { meta, mounts, network, security, cdiDevices } = this.#exec;
     if (security === "INSECURE" && !entitlements.has("security.insecure")) {
       throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
     }
     this.#checkPlatform();
-    const device = this.#exec.cdiDevices.find(({ optional }) => !optional);
-    if (device)
-      throw new BuildError(
-        "DEVICE_MISSING",
-        `required device ${JSON.stringify(device.name)} is not registered: CDI devices are not supported yet`,
-      );
+    const edits = cdiDevices.length > 0 ? deviceEdits(cdiDevices, await this.#context.devices()) : NO_EDITS;
+    const runtime = { command: this.#context.runtime, cgroups: meta.cgroupParent !== "" };
     // the thread starts while layers are unpacked; a failure shows when the step runs
     worker.perform("probe", { runtime }, signal).catch(() => undefined);
     const root = mounts.find((mount) => mount.dest === "/")!;
@@ -93,6 +93,8 @@ export class ExecOp implements Op<RefResult> {
           privileged: security === "INSECURE",
           ulimits: meta.ulimit,
           runtime,
+          cgroupParent: meta.cgroupParent,
+          edits,
         },
         signal,
         (stream, data) => log(this.#vertex, stream, data),
@@ -114,7 +116,7 @@ export class ExecOp implements Op<RefResult> {
   #checkPlatform(): void {
     const { Architecture } = this.#platform;
     const host = hostArchitecture();
-    if (Architecture === host || (host === "amd64" && Architecture === "386")) return;
+    if (Architecture === host || RUNS_ALSO[host] === Architecture) return;
     const emulator = QEMU[Architecture] ?? Architecture;
     if (existsSync(`/proc/sys/fs/binfmt_misc/qemu-${emulator}`)) return;
     throw new BuildError(
@@ -189,8 +191,17 @@ export class ExecOp implements Op<RefResult> {
   }
 }
 
+/** What processors run besides their own programs. */
+const RUNS_ALSO: Readonly<Record<string, string>> = { amd64: "386", arm64: "arm" };
+
 /** Names of QEMU's emulators where they are not those of Go. */
-const QEMU: Readonly<Record<string, string>> = { amd64: "x86_64", arm64: "aarch64", "386": "i386" };
+const QEMU: Readonly<Record<string, string>> = {
+  amd64: "x86_64",
+  arm64: "aarch64",
+  "386": "i386",
+  mips64le: "mips64el",
+  loong64: "loongarch64",
+};
 
 function hostArchitecture(): string {
   const names: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", ppc64: "ppc64le" };

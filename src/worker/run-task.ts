@@ -20,6 +20,7 @@ import {
   runContainer,
   type ContainerMount,
   type Runtime,
+  type RuntimeWish,
 } from "../executor/index.js";
 import { join, lstatMaybe, resolveInRoot } from "../layer/index.js";
 import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
@@ -39,9 +40,9 @@ export interface RunContext {
 }
 
 /** Looked for once in a thread. */
-export function chooseRuntime(preferred: string | undefined, folder: string): Runtime {
-  const key = preferred ?? "";
-  const runtime = runtimes.get(key) ?? findRuntime(folder, preferred);
+export function chooseRuntime(wish: RuntimeWish, folder: string): Runtime {
+  const key = `${wish.command ?? ""} ${wish.cgroups}`;
+  const runtime = runtimes.get(key) ?? findRuntime(folder, wish);
   runtimes.set(key, runtime);
   return runtime;
 }
@@ -61,7 +62,7 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
   const user = lookupUser(task.user, read);
   const cleanup = stubCleaner(
     root,
-    task.mounts.map((mount) => mount.destination),
+    [...task.mounts, ...task.edits.mounts].map((mount) => mount.destination),
   );
   const cwd = resolveInRoot(root, bytePath(task.cwd));
   makeFolders(cwd, 0o755, user, undefined);
@@ -93,6 +94,8 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
   try {
     for (const mount of task.mounts)
       containerMounts.push(await prepareMount(mount, mounts, systemFile, system, closers));
+    const { edits } = task;
+    containerMounts.push(...edits.mounts);
     const env = task.env.some((entry) => entry.startsWith("PATH="))
       ? task.env
       : ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...task.env];
@@ -101,12 +104,21 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
       {
         root: textOf(root),
         readonlyRoot: false,
-        process: { args: task.args, env, cwd: task.cwd, ...user },
+        process: {
+          args: task.args,
+          env: [...env, ...edits.env],
+          cwd: task.cwd,
+          ...user,
+          additionalGids: [...user.additionalGids, ...edits.additionalGids],
+        },
         mounts: containerMounts,
         hostname: task.hostname === "" ? "buildkitsandbox" : task.hostname,
         network: task.network,
         privileged: task.privileged,
         ulimits: task.ulimits,
+        cgroupParent: task.cgroupParent,
+        devices: edits.devices,
+        hooks: edits.hooks,
       },
       { id: task.id, folder: `${own}/c-${task.id}`, signal, onOutput },
     );

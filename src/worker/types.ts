@@ -1,5 +1,6 @@
 // Work on trees, done in threads: each has a mount namespace of its own, so that no mount outlives the process and no
 // synchronous file work blocks the build. Tasks are plain data; paths of layers are relative to the state folder.
+import type { ContainerEdits, RuntimeWish } from "../executor/index.js";
 import type { ChecksumRequest, LayerBlob } from "../layer/index.js";
 import type { Digest } from "../lib/index.js";
 import type { FileAction } from "../llb/index.js";
@@ -105,7 +106,10 @@ export interface RunTask {
   readonly network: "host" | "none";
   readonly privileged: boolean;
   readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
-  readonly runtime: string | undefined;
+  readonly runtime: RuntimeWish;
+  /** --cgroup-parent, or "" */
+  readonly cgroupParent: string;
+  readonly edits: ContainerEdits;
 }
 
 export interface ExportTask {
@@ -130,7 +134,7 @@ export interface TaskMap {
   file: { params: FileTask; result: undefined };
   local: { params: LocalTask; result: { bytes: number; files: number } };
   /** makes ready for containers */
-  probe: { params: { readonly runtime: string | undefined }; result: undefined };
+  probe: { params: { readonly runtime: RuntimeWish }; result: undefined };
   run: { params: RunTask; result: { exitCode: number } };
   export: { params: ExportTask; result: undefined };
   /** contents of files; `undefined` for one that is not there */
