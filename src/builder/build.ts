@@ -20,13 +20,14 @@ import type { Definition } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
 import { Progress } from "../progress/index.js";
 import { InProcessSession } from "../session/index.js";
+import type { LayerFormat } from "../snapshot/index.js";
 import { Solver, type CacheStore, type KeyNode, type Lookup, type Vertex } from "../solver/index.js";
 import { ImageSource, OciLayout, resolveError } from "../source/index.js";
 import type { Engine } from "./engine.js";
-import { exportCache } from "./export-cache.js";
+import { exportCaches } from "./export-cache.js";
 import { importCaches } from "./import-caches.js";
 import { exportOutputs, type PlatformResult } from "./export-outputs.js";
-import type { BuildRequest, BuildResponse, Output } from "./types.js";
+import type { BuildRequest, BuildResponse } from "./types.js";
 
 export class Build {
   readonly #engine: Engine;
@@ -62,7 +63,7 @@ export class Build {
       environment: process.env,
     });
     // layers are packed while later steps run
-    const packs = request.cacheTo.length > 0 || request.outputs.some(needsLayers);
+    const format = packedAs(request);
     this.#context = {
       refs: engine.refs,
       blobs: engine.blobs,
@@ -78,7 +79,7 @@ export class Build {
       log: (vertex, stream, data) =>
         this.#progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
       made: (ref) => {
-        if (packs) engine.refs.pack(ref, request.signal).catch(() => undefined);
+        if (format) engine.refs.pack(ref, request.signal, format).catch(() => undefined);
       },
       containerId: () => `bluekiln-${process.pid}-${randomUUID().slice(0, 8)}-${++this.#containers}`,
     };
@@ -137,13 +138,15 @@ export class Build {
     const solver = this.#solver(vertices, imports);
     return solver.solve(targets, async (values) => {
       const solved = [...values];
+      const keysOf = await Promise.all(targets.map((target) => solver.keysOf(target)));
+      const keys = keysOf.flat();
       const results = outcome.results.map(({ definition, platform, config, baseConfig }) => ({
         ref: definition && solved.shift()!.ref,
         platform,
         config,
         baseConfig,
+        keys: definition ? keysOf.shift()! : [],
       }));
-      const keys = (await Promise.all(targets.map((target) => solver.keysOf(target)))).flat();
       return this.#export({ results, multiPlatform: outcome.multiPlatform }, keys, solver);
     });
   }
@@ -154,13 +157,16 @@ export class Build {
     keys: readonly KeyNode[],
     solver: Solver<RefResult>,
   ): Promise<Record<string, unknown>> {
+    const { cacheTo } = this.#request;
+    const loading = cacheTo.length > 0 ? solver.loadResults(keys) : undefined;
+    if (cacheTo.some(({ place }) => place.type === "inline")) await loading;
     const output = exportOutputs(this.#engine, this.#request, results, this.#progress);
     output.catch(() => undefined);
-    if (this.#request.cacheTo.length > 0) await solver.loadResults(keys);
-    const cache = exportCache(this.#engine, this.#request, keys, this.#progress);
-    cache.catch(() => undefined);
+    await loading;
+    const caches = exportCaches(this.#engine, this.#request, keys, this.#progress);
+    caches.catch(() => undefined);
     const metadata = await output;
-    await cache;
+    await caches;
     return metadata;
   }
 
@@ -286,6 +292,8 @@ export class Build {
   }
 }
 
-function needsLayers(output: Output): boolean {
-  return "rewriteTimestamp" in output && !output.rewriteTimestamp;
+/** How the first that needs layers wants them; `undefined`: nobody does. */
+function packedAs({ outputs, cacheTo }: BuildRequest): LayerFormat | undefined {
+  const images = outputs.flatMap((output) => ("image" in output ? [output.image] : []));
+  return images.find(({ rewriteTimestamp }) => !rewriteTimestamp)?.format ?? cacheTo[0]?.format;
 }

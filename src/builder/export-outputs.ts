@@ -18,14 +18,26 @@ import type { Platform } from "../llb/index.js";
 import type { Progress, Step } from "../progress/index.js";
 import { formatReference, parseReference, withDefaultTag, type Reference } from "../registry/index.js";
 import type { LayerDescriptor, Ref } from "../snapshot/index.js";
+import type { KeyNode } from "../solver/index.js";
 import type { Engine } from "./engine.js";
-import type { Annotation, ArchiveOutput, BuildRequest, FilesOutput, ImageOutput, Output } from "./types.js";
+import { inlineCache } from "./export-cache.js";
+import type {
+  Annotation,
+  ArchiveOutput,
+  BuildRequest,
+  FilesOutput,
+  ImageOptions,
+  ImageOutput,
+  Output,
+} from "./types.js";
 
 export interface PlatformResult {
   readonly ref: Ref | undefined;
   readonly platform: Platform;
   readonly config: string;
   readonly baseConfig: string | undefined;
+  /** cache keys of `ref`, their results loaded if an inline cache is wanted */
+  readonly keys: readonly KeyNode[];
 }
 
 /** @returns metadata of the build */
@@ -64,15 +76,14 @@ async function exportOne(
     async (step) => {
       const refs = new Map<string, Ref>();
       const images = await step.status("exporting layers", () =>
-        Promise.all(
-          results.map((result) => makeImage(engine, request, result, output.rewriteTimestamp, refs)),
-        ),
+        Promise.all(results.map((result) => makeImage(engine, request, result, output.image, refs))),
       );
       for (const { image } of images) {
         await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
         await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
       }
-      const index = multiPlatform ? indexOf(request, results, images) : undefined;
+      const { ociMediaTypes } = output.image;
+      const index = multiPlatform ? indexOf(request, results, images, ociMediaTypes) : undefined;
       if (!index && request.annotations.some(({ on }) => on !== "manifest"))
         throw new BuildError(
           "ANNOTATION_INVALID",
@@ -82,6 +93,7 @@ async function exportOne(
         await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
       const source = blobSource(engine, refs, signal);
       if (isImage(output)) {
+        if (output.insecure) for (const { domain } of names) engine.registry.allowInsecure(domain);
         if (output.push)
           for (const name of names) await push(engine, images, index, name, source, step, signal);
       } else {
@@ -110,7 +122,7 @@ async function makeImage(
   engine: Engine,
   request: BuildRequest,
   result: PlatformResult,
-  rewriteTimestamp: boolean,
+  { rewriteTimestamp, format, ociMediaTypes }: ImageOptions,
   refs: Map<string, Ref>,
 ): Promise<PlatformImage> {
   const { signal } = request;
@@ -122,18 +134,20 @@ async function makeImage(
     chain.map(async (ref, i): Promise<ImageLayer> => {
       const clamp = rewriteTimestamp && epoch !== undefined && i >= base;
       const descriptor = clamp
-        ? await engine.refs.packClamped(ref, epoch, signal)
-        : await engine.refs.pack(ref, signal);
+        ? await engine.refs.packClamped(ref, epoch, signal, format)
+        : await engine.refs.pack(ref, signal, format);
       if (!clamp) refs.set(descriptor.digest, ref);
       return { descriptor, createdAt: ref.createdAt };
     }),
   );
-  const image = buildImage(
-    result.config,
-    layers,
-    epoch === undefined ? undefined : epoch * 1000,
-    annotationsFor(request, "manifest", result.platform),
-  );
+  const wantsCache = request.cacheTo.some(({ place }) => place.type === "inline");
+  const digests = layers.map(({ descriptor }) => descriptor.digest);
+  const image = buildImage(result.config, layers, {
+    epoch: epoch === undefined ? undefined : epoch * 1000,
+    annotations: annotationsFor(request, "manifest", result.platform),
+    ociMediaTypes,
+    cache: wantsCache ? await inlineCache(engine, result.keys, digests, format, signal) : undefined,
+  });
   const { OS, Architecture, Variant } = result.platform;
   return {
     image,
@@ -149,12 +163,13 @@ function indexOf(
   request: BuildRequest,
   results: readonly PlatformResult[],
   images: readonly PlatformImage[],
+  ociMediaTypes: boolean,
 ): ImageIndex {
   const entries = images.map((image, i) => ({
     ...image,
     annotations: annotationsFor(request, "manifest-descriptor", results[i]!.platform),
   }));
-  return buildIndex(entries, annotationsFor(request, "index", undefined));
+  return buildIndex(entries, { annotations: annotationsFor(request, "index", undefined), ociMediaTypes });
 }
 
 function annotationsFor(

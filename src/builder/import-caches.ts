@@ -1,5 +1,5 @@
 // The caches to import, as stores of the solver.
-import { AzblobBackend, decodeManifest, ImportedCache, type RefResult } from "../cache/index.js";
+import { ImportedCache, openCache, type RefResult, type StoredCache } from "../cache/index.js";
 import { messageOf } from "../lib/index.js";
 import type { Progress } from "../progress/index.js";
 import type { CacheStore } from "../solver/index.js";
@@ -13,20 +13,19 @@ export async function importCaches(
   progress: Progress,
 ): Promise<readonly CacheStore<RefResult>[]> {
   const stores = await Promise.all(
-    cacheFrom.map(async ({ config }) => {
-      const backend = new AzblobBackend(config);
-      const title = `importing cache manifest from azblob:${config.names.join(";")}`;
+    cacheFrom.map(async ({ place }) => {
+      const source = openCache(place, engine.registry);
       try {
-        return await progress.step(title, async () => {
-          const manifests = await backend.readManifests(signal);
-          return manifests.map(({ name, data }) => importedCache(engine, `azblob:${name}`, backend, data));
+        return await progress.step(`importing cache manifest from ${source.name}`, async () => {
+          const caches = await source.read(signal);
+          return caches.map((cache) => importedCache(engine, cache));
         });
       } catch (error) {
         if (signal.aborted) throw error;
         progress.emit({
           kind: "warning",
           vertex: "",
-          text: `cache ${config.names.join(";")} is not used: ${messageOf(error)}`,
+          text: `cache ${source.name} is not used: ${messageOf(error)}`,
         });
         return [];
       }
@@ -35,23 +34,16 @@ export async function importCaches(
   return stores.flat();
 }
 
-function importedCache(
-  { refs }: Engine,
-  name: string,
-  backend: AzblobBackend,
-  data: Buffer,
-): CacheStore<RefResult> {
+function importedCache({ refs }: Engine, cache: StoredCache): CacheStore<RefResult> {
   return new ImportedCache<RefResult>({
-    name,
-    manifest: decodeManifest(data),
-    provider: backend.blobs,
+    cache,
     load: async (layers, signal) => {
       // a layer that was removed makes a miss, not a failure when its bytes are needed
       const known = await Promise.all(
-        layers.map(({ descriptor }) => backend.hasBlob(descriptor.digest, signal)),
+        layers.map(({ descriptor }) => cache.hasBlob(descriptor.digest, signal)),
       );
       if (!known.every(Boolean)) return undefined;
-      const ref = refs.fromRemote(layers, `imported from ${name}`);
+      const ref = refs.fromRemote(layers, `imported from ${cache.name}`);
       return ref && refs.isAvailable(ref) ? { ref } : undefined;
     },
   });

@@ -1,27 +1,28 @@
 // A build from request to response. `Builder` is the seam: the embedded engine now, a daemon's client later.
-import type { AzblobConfig } from "../cache/index.js";
+import type { CacheExport, CacheImport } from "../cache/index.js";
 import type { Call, Description, FrontendRequest, FrontendWarning, NamedContext } from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
 import type { ProgressListener } from "../progress/index.js";
+import type { LayerFormat } from "../snapshot/index.js";
 import type { SecretSource } from "../session/index.js";
 
-export interface CacheExport {
-  readonly config: AzblobConfig;
-  readonly mode: "min" | "max";
-  readonly ignoreError: boolean;
-}
-
-export interface CacheImport {
-  readonly config: AzblobConfig;
-}
-
 export type Output = ImageOutput | ArchiveOutput | FilesOutput;
+
+export interface ImageOptions {
+  /** no file is later than SOURCE_DATE_EPOCH */
+  readonly rewriteTimestamp: boolean;
+  readonly format: LayerFormat;
+  /** else docker's */
+  readonly ociMediaTypes: boolean;
+}
 
 export interface ImageOutput {
   readonly kind: "image";
   readonly names: readonly string[];
   readonly push: boolean;
-  readonly rewriteTimestamp: boolean;
+  /** registries are asked over plain http */
+  readonly insecure: boolean;
+  readonly image: ImageOptions;
 }
 
 export interface ArchiveOutput {
@@ -29,7 +30,7 @@ export interface ArchiveOutput {
   readonly names: readonly string[];
   /** "-" is standard output */
   readonly dest: string;
-  readonly rewriteTimestamp: boolean;
+  readonly image: ImageOptions;
 }
 
 export interface FilesOutput {

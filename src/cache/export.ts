@@ -1,7 +1,7 @@
 // Cache keys and results to a manifest: every key that the build's result stands on, equal keys made one, results with
 // their layers. What is exported and how equal keys are found follows BuildKit's cache chains.
 import { compareBytes, type Digest } from "../lib/index.js";
-import { ociLayerType, type LayerDescriptor } from "../snapshot/index.js";
+import type { LayerDescriptor } from "../snapshot/index.js";
 import type { KeyNode } from "../solver/index.js";
 import type { CacheLayer, CacheManifest } from "./types.js";
 
@@ -164,13 +164,9 @@ class LayerTable {
     const index = new Map(keys.map((key, i) => [key, i]));
     const sorted = keys.map((key): CacheLayer => {
       const { layer, parent } = this.#entries.get(key)!;
-      const { digest, mediaType, diffId, size } = layer.descriptor;
       return {
-        blob: digest,
         parent: parent === undefined ? -1 : index.get(parent)!,
-        mediaType: ociLayerType(mediaType),
-        diffId,
-        size,
+        descriptor: layer.descriptor,
         createdAt: layer.createdAt,
       };
     });

@@ -1,14 +1,11 @@
 // A manifest as a store of cache keys: lookups are answered from its indexes, results are made of its layers.
-import type { BlobProvider } from "../content/index.js";
 import type { Digest } from "../lib/index.js";
-import type { LayerDescriptor, RemoteLayer } from "../snapshot/index.js";
+import type { RemoteLayer } from "../snapshot/index.js";
 import type { CacheStore, RecordId, StoredRecord, StoredResult } from "../solver/index.js";
-import type { CacheManifest } from "./types.js";
+import type { CacheLayer, CacheManifestResult, StoredCache } from "./types.js";
 
 export interface ImportOptions<R> {
-  readonly name: string;
-  readonly manifest: CacheManifest;
-  readonly provider: BlobProvider;
+  readonly cache: StoredCache;
   /** a result made of layers, lowest first; `undefined` if their blobs cannot be had */
   readonly load: (layers: readonly RemoteLayer[], signal: AbortSignal) => Promise<R | undefined>;
 }
@@ -20,9 +17,9 @@ export class ImportedCache<R> implements CacheStore<R> {
   readonly #children = new Map<string, RecordId[]>();
 
   constructor(options: ImportOptions<R>) {
-    this.name = options.name;
+    this.name = options.cache.name;
     this.#options = options;
-    options.manifest.records.forEach((record, i) => {
+    options.cache.manifest.records.forEach((record, i) => {
       const id = String(i);
       if (record.inputs.length === 0) push(this.#roots, record.digest, id);
       record.inputs.forEach((links, input) => {
@@ -46,7 +43,7 @@ export class ImportedCache<R> implements CacheStore<R> {
   }
 
   record(id: RecordId): StoredRecord | undefined {
-    const record = this.#options.manifest.records[Number(id)];
+    const record = this.#options.cache.manifest.records[Number(id)];
     if (!record) return undefined;
     const inputs = record.inputs.map((links) =>
       links.map(({ link, selector }) => ({ parent: String(link), selector })),
@@ -55,32 +52,24 @@ export class ImportedCache<R> implements CacheStore<R> {
   }
 
   results(id: RecordId): readonly StoredResult<R>[] {
-    const record = this.#options.manifest.records[Number(id)];
-    return (record?.results ?? []).map(({ layer, createdAt }) => ({
-      createdAt: createdAt ?? 0,
-      load: (signal) => this.#options.load(this.#chain(layer), signal),
+    const record = this.#options.cache.manifest.records[Number(id)];
+    return (record?.results ?? []).map((result) => ({
+      createdAt: result.createdAt ?? 0,
+      load: (signal) => this.#options.load(this.#layersOf(result), signal),
     }));
   }
 
-  #chain(top: number): RemoteLayer[] {
-    const { manifest, provider } = this.#options;
-    const chain: RemoteLayer[] = [];
-    for (let at = top; at !== -1;) {
-      const layer = manifest.layers[at]!;
-      const descriptor: LayerDescriptor = {
-        mediaType: layer.mediaType,
-        digest: layer.blob,
-        size: layer.size,
-        diffId: layer.diffId,
-      };
-      chain.unshift({
-        descriptor,
-        provider,
-        ...(layer.createdAt !== undefined && { createdAt: layer.createdAt }),
-      });
-      at = layer.parent;
-    }
-    return chain;
+  #layersOf({ layer, chain }: CacheManifestResult): RemoteLayer[] {
+    const { layers } = this.#options.cache.manifest;
+    if (chain) return chain.map((index) => this.#remote(layers[index]!));
+    const found: RemoteLayer[] = [];
+    for (let at = layer; at !== -1; at = layers[at]!.parent) found.push(this.#remote(layers[at]!));
+    return found.reverse();
+  }
+
+  #remote({ descriptor, createdAt }: CacheLayer): RemoteLayer {
+    const provider = this.#options.cache.blobs;
+    return { descriptor, provider, ...(createdAt !== undefined && { createdAt }) };
   }
 }
 

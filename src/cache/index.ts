@@ -1,6 +1,15 @@
 export type * from "./types.js";
-export { AZBLOB_ATTRIBUTES, AzblobBackend, azblobConfig, type AzblobConfig } from "./azblob/index.js";
+export {
+  cacheExport,
+  cacheImport,
+  openCache,
+  type CacheExport,
+  type CacheImport,
+  type CachePlace,
+} from "./config.js";
 export { buildManifest, type ResultLayer } from "./export.js";
 export { ImportedCache } from "./import.js";
+export { INLINE_KEY } from "./oci.js";
+export { inlineRecords } from "./inline.js";
 export { LocalCacheStore, type RefResult } from "./local-store.js";
 export { CACHE_CONFIG_MEDIA_TYPE, decodeManifest, encodeManifest } from "./manifest.js";

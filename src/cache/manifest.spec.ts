@@ -5,9 +5,10 @@ import type { CacheManifest } from "./types.js";
 
 const a = digestOf("a");
 const b = digestOf("b");
-const layer = { blob: a, parent: -1, mediaType: "m", diffId: b, size: 3, createdAt: 1000 };
+const descriptor = { mediaType: "m", digest: a, size: 3, diffId: b };
+const layer = { parent: -1, descriptor, createdAt: 1000 };
 const manifest: CacheManifest = {
-  layers: [layer, { ...layer, blob: b, parent: 0 }],
+  layers: [layer, { ...layer, descriptor: { ...descriptor, digest: b }, parent: 0 }],
   records: [
     { digest: a, inputs: [], results: [] },
     {

@@ -2,14 +2,22 @@
 // Source of the format: test/golden/corpus (import/*/container, cache-*.json).
 import type { BlobProvider, Descriptor } from "../content/index.js";
 import type { Digest } from "../lib/index.js";
+import type { Step } from "../progress/index.js";
+import type { LayerDescriptor } from "../snapshot/index.js";
 
 export interface CacheLayer {
-  readonly blob: Digest;
   /** index of the layer below, -1 for none */
   readonly parent: number;
-  readonly mediaType: string;
-  readonly diffId: Digest;
-  readonly size: number;
+  readonly descriptor: LayerDescriptor;
+  /** milliseconds since 1970 */
+  readonly createdAt: number | undefined;
+}
+
+export interface CacheManifestResult {
+  /** index of its topmost layer */
+  readonly layer: number;
+  /** indexes of its layers, lowest first, where they are others than the topmost one's parents (inline caches) */
+  readonly chain?: readonly number[];
   /** milliseconds since 1970 */
   readonly createdAt: number | undefined;
 }
@@ -18,8 +26,7 @@ export interface CacheManifestRecord {
   readonly digest: Digest;
   /** for each input its alternatives; `link` is an index into the records */
   readonly inputs: readonly (readonly { readonly link: number; readonly selector: Digest | undefined }[])[];
-  /** results: `layer` is an index into the layers */
-  readonly results: readonly { readonly layer: number; readonly createdAt: number | undefined }[];
+  readonly results: readonly CacheManifestResult[];
 }
 
 export interface CacheManifest {
@@ -27,14 +34,37 @@ export interface CacheManifest {
   readonly records: readonly CacheManifestRecord[];
 }
 
-/** A place that keeps caches: manifests by name, blobs by digest. */
-export interface CacheBackend {
-  /** for messages: "azblob" and where */
+/** A cache that was found, not yet loaded into a build. */
+export interface StoredCache {
+  /** for messages and for the source of a hit: "azblob:app", "registry.example/app:cache" */
   readonly name: string;
-  /** the newest manifest of the configured names, in order; `undefined` where there is none */
-  readManifests(signal: AbortSignal): Promise<readonly { readonly name: string; readonly data: Buffer }[]>;
-  writeManifest(data: Buffer, signal: AbortSignal): Promise<void>;
-  hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;
-  putBlob(descriptor: Descriptor, file: string, signal: AbortSignal): Promise<void>;
+  readonly manifest: CacheManifest;
   readonly blobs: BlobProvider;
+  /** Whether a layer is still there, as far as asking costs little; true where only its download would tell. */
+  hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;
+}
+
+/** Where caches are looked for. */
+export interface CacheSource {
+  /** "azblob:app" */
+  readonly name: string;
+  /** in the order of their names; those that are not there are left out */
+  read(signal: AbortSignal): Promise<readonly StoredCache[]>;
+}
+
+/** A blob to be written. */
+export interface CacheBlob {
+  /** a file with it; asked for only if its bytes are needed */
+  readonly file: () => Promise<string>;
+  /** names of places that have it: "registry.example/app" */
+  readonly providers: readonly string[];
+}
+
+/** Where a cache is written to: blobs by digest, the manifest last. */
+export interface CacheTarget {
+  /** what the export calls itself: "exporting cache to registry" */
+  readonly title: string;
+  hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;
+  putBlob(descriptor: Descriptor, blob: CacheBlob, signal: AbortSignal): Promise<void>;
+  writeManifest(manifest: CacheManifest, step: Step, signal: AbortSignal): Promise<void>;
 }

@@ -11,6 +11,7 @@ import {
   parseCacheFrom,
   parseCacheTo,
   parseHost,
+  imageOptions,
   parseOutput,
   parsePairs,
   parseSecret,
@@ -36,9 +37,9 @@ export async function buildRequest(
     );
   const outputs: Output[] = texts.map((text) => parseOutput(text, tags, push));
   if (push && outputs.length === 0)
-    outputs.push({ kind: "image", names: tags, push: true, rewriteTimestamp: false });
+    outputs.push({ kind: "image", names: tags, push: true, insecure: false, image: imageOptions() });
   if (outputs.length === 0)
-    outputs.push({ kind: "image", names: tags, push: false, rewriteTimestamp: false });
+    outputs.push({ kind: "image", names: tags, push: false, insecure: false, image: imageOptions() });
   for (const output of outputs) {
     if (output.kind === "image" && output.push && output.names.length === 0)
       throw new BuildError("FLAG_INVALID", "tag is needed when pushing to registry");

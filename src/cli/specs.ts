@@ -1,8 +1,9 @@
 // The little languages inside flags: --output, --cache-to, --secret and the like, CSV as buildx parses it.
-import type { Annotation, CacheExport, CacheImport, Output } from "../builder/index.js";
-import { AZBLOB_ATTRIBUTES, azblobConfig } from "../cache/index.js";
+import type { Annotation, ImageOptions, Output } from "../builder/index.js";
+import { cacheExport, cacheImport, type CacheExport, type CacheImport } from "../cache/index.js";
 import { formatPlatform, parsePlatform } from "../frontend/index.js";
-import { BuildError, messageOf, parseCsv } from "../lib/index.js";
+import { BuildError, messageOf, parseBool, parseCsv } from "../lib/index.js";
+import { FORMAT_ATTRIBUTES, layerFormat } from "../snapshot/index.js";
 import type { SecretSource } from "../session/index.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -44,53 +45,21 @@ export function redact(text: string): string {
     .replace(/(AccountKey=)[^;,"\s]*/gi, "$1[redacted]");
 }
 
-function cacheAttributes(
-  flag: "cache-to" | "cache-from",
-  text: string,
-  extra: readonly string[],
-): Map<string, string> {
-  const map = text.includes("=")
-    ? attributes(flag, text)
-    : new Map([
-        ["type", "registry"],
-        ["ref", text],
-      ]);
-  const type = map.get("type") ?? "";
-  if (type === "") throw new BuildError("CACHE_TYPE_MISSING", `--${flag}: type is missing; use type=azblob`);
-  if (type !== "azblob") {
-    const known = ["registry", "local", "inline", "gha", "s3"].includes(type);
-    throw new BuildError(
-      "CACHE_TYPE_UNKNOWN",
-      known
-        ? `--${flag}: cache type "${type}" is not supported yet; type=azblob is`
-        : `--${flag}: unknown cache ${flag === "cache-to" ? "exporter" : "importer"}: "${type}"; type=azblob is supported`,
-    );
-  }
-  const allowed = new Set(["type", ...AZBLOB_ATTRIBUTES, ...extra]);
-  for (const key of map.keys()) {
-    if (!allowed.has(key)) {
-      throw new BuildError(
-        "CACHE_ATTRIBUTE_UNKNOWN",
-        `--${flag}: unknown parameter "${key}" for type=azblob; known are ${[...allowed].join(", ")}`,
-      );
-    }
-  }
-  return map;
+/** A plain word is a reference in a registry. */
+function cacheAttributes(flag: string, text: string): Map<string, string> {
+  if (text.includes("=")) return attributes(flag, text);
+  return new Map([
+    ["type", "registry"],
+    ["ref", text],
+  ]);
 }
 
 export function parseCacheTo(text: string, environment: Environment): CacheExport {
-  const map = cacheAttributes("cache-to", text, ["mode", "ignore-error"]);
-  const mode = map.get("mode") ?? "min";
-  if (mode !== "min" && mode !== "max")
-    throw new BuildError("CACHE_MODE_INVALID", `--cache-to: invalid mode "${mode}"; use min or max`);
-  const ignore = map.get("ignore-error") ?? "false";
-  if (!/^(1|t|true|0|f|false)$/i.test(ignore))
-    throw new BuildError("FLAG_INVALID", `--cache-to: invalid ignore-error "${ignore}"; use true or false`);
-  return { config: azblobConfig(map, environment), mode, ignoreError: /^(1|t|true)$/i.test(ignore) };
+  return cacheExport(cacheAttributes("cache-to", text), environment);
 }
 
 export function parseCacheFrom(text: string, environment: Environment): CacheImport {
-  return { config: azblobConfig(cacheAttributes("cache-from", text, []), environment) };
+  return cacheImport(cacheAttributes("cache-from", text), environment);
 }
 
 export function parseOutput(text: string, tags: readonly string[], push: boolean): Output {
@@ -105,20 +74,22 @@ export function parseOutput(text: string, tags: readonly string[], push: boolean
   const dest = map.get("dest") ?? "";
   const named = map.get("name");
   const names = named ? named.split(",") : tags;
-  const rewriteTimestamp = map.get("rewrite-timestamp") === "true";
-  const known = ["type", "dest", "name", "push", "rewrite-timestamp", "oci-mediatypes", "compression"];
+  const known = ["type", "dest", "name", "push", "rewrite-timestamp", "oci-mediatypes", "registry.insecure"];
   for (const key of map.keys()) {
-    if (!known.includes(key))
+    if (!known.includes(key) && !FORMAT_ATTRIBUTES.includes(key))
       throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
   }
+  const flag = (key: string): boolean | undefined => outputFlag(map, key);
   switch (type) {
     case "image":
-      return { kind: "image", names, push: push || map.get("push") === "true", rewriteTimestamp };
-    case "registry":
-      return { kind: "image", names, push: true, rewriteTimestamp };
+    case "registry": {
+      const pushes = push || type === "registry" || (flag("push") ?? false);
+      const insecure = flag("registry.insecure") ?? false;
+      return { kind: "image", names, push: pushes, insecure, image: imageOptions(map) };
+    }
     case "oci":
     case "docker":
-      return { kind: type, names, dest: dest === "" ? "-" : dest, rewriteTimestamp };
+      return { kind: type, names, dest: dest === "" ? "-" : dest, image: imageOptions(map) };
     case "local":
       if (dest === "") throw new BuildError("OUTPUT_INVALID", "dest is required for local output");
       return { kind: "local", dest };
@@ -132,6 +103,26 @@ export function parseOutput(text: string, tags: readonly string[], push: boolean
         `unsupported output type "${type}"; use image, registry, oci, docker, local or tar`,
       );
   }
+}
+
+function outputFlag(map: ReadonlyMap<string, string>, key: string): boolean | undefined {
+  const text = map.get(key);
+  if (text === undefined) return undefined;
+  const value = parseBool(text);
+  if (value === undefined)
+    throw new BuildError("OUTPUT_INVALID", `--output: non-bool value "${text}" specified for ${key}`);
+  return value;
+}
+
+export function imageOptions(map: ReadonlyMap<string, string> = new Map()): ImageOptions {
+  const format = layerFormat(map);
+  // docker has no names for these
+  const needsOci = format.compression === "zstd" || format.compression === "estargz";
+  return {
+    rewriteTimestamp: outputFlag(map, "rewrite-timestamp") ?? false,
+    format,
+    ociMediaTypes: needsOci || (outputFlag(map, "oci-mediatypes") ?? true),
+  };
 }
 
 /** id=ID[,src=FILE|,env=NAME] */

@@ -43,7 +43,7 @@ function indexJson(
     ? [{ descriptor: index.descriptor, platform: undefined }]
     : images.map(({ image, platform }) => ({ descriptor: image.descriptor, platform }));
   const manifests = tops.flatMap(({ descriptor, platform }) => {
-    const base = descriptorJson(descriptor) as Record<string, string | number>;
+    const base = descriptorJson(descriptor);
     const named = names.length > 0 ? names : [undefined];
     return named.map((name) => ({
       ...base,

@@ -2,11 +2,21 @@
 // history times and the creation time; top-level keys are in order of their names, everything inside stays as it was.
 import { digestOf, goJson, goJsonIndent, sorted, type GoValue } from "../lib/index.js";
 import type { Descriptor } from "../content/index.js";
-import { ociLayerType, type LayerDescriptor } from "../snapshot/index.js";
+import { INLINE_KEY } from "../cache/index.js";
+import { dockerLayerType, ociLayerType, type LayerDescriptor } from "../snapshot/index.js";
 
 export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 export const OCI_CONFIG = "application/vnd.oci.image.config.v1+json";
 export const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
+const DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+export interface ImageForm {
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** else docker's */
+  readonly ociMediaTypes?: boolean;
+}
 
 export interface ImageLayer {
   readonly descriptor: LayerDescriptor;
@@ -27,22 +37,23 @@ export interface PlatformImage {
 
 export function buildIndex(
   images: readonly (PlatformImage & { readonly annotations?: Readonly<Record<string, string>> })[],
-  annotations: Readonly<Record<string, string>> = {},
+  { annotations = {}, ociMediaTypes = true }: ImageForm = {},
 ): ImageIndex {
+  const mediaType = ociMediaTypes ? OCI_INDEX : DOCKER_LIST;
   const manifests = images.map(({ image, platform, annotations: own = {} }) => ({
-    ...(descriptorJson(image.descriptor) as Record<string, GoValue>),
+    ...descriptorJson(image.descriptor),
     annotations: annotationsJson(own),
     platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
   }));
   const data = Buffer.from(
     goJsonIndent({
       schemaVersion: 2,
-      mediaType: OCI_INDEX,
+      mediaType,
       manifests,
       annotations: annotationsJson(annotations),
     }),
   );
-  return { data, descriptor: { mediaType: OCI_INDEX, digest: digestOf(data), size: data.length } };
+  return { data, descriptor: { mediaType, digest: digestOf(data), size: data.length } };
 }
 
 export interface BuiltImage {
@@ -65,25 +76,35 @@ interface HistoryEntry {
 export function buildImage(
   frontendConfig: string,
   layers: readonly ImageLayer[],
-  epoch: number | undefined,
-  annotations: Readonly<Record<string, string>> = {},
+  {
+    epoch,
+    annotations = {},
+    ociMediaTypes = true,
+    cache,
+  }: ImageForm & {
+    /** milliseconds since 1970 */
+    readonly epoch?: number | undefined;
+    /** records of a cache whose layers are the image's */
+    readonly cache?: Buffer | undefined;
+  } = {},
 ): BuiltImage {
-  const config = Buffer.from(patchConfig(frontendConfig, layers, epoch));
+  const config = Buffer.from(patchConfig(frontendConfig, layers, epoch, cache));
   const configDescriptor: Descriptor = {
-    mediaType: OCI_CONFIG,
+    mediaType: ociMediaTypes ? OCI_CONFIG : DOCKER_CONFIG,
     digest: digestOf(config),
     size: config.length,
   };
+  const mediaType = ociMediaTypes ? OCI_MANIFEST : DOCKER_MANIFEST;
   const manifest = Buffer.from(
     goJsonIndent({
       schemaVersion: 2,
-      mediaType: OCI_MANIFEST,
+      mediaType,
       config: descriptorJson(configDescriptor),
-      layers: layers.map(({ descriptor }) => descriptorJson(descriptor)),
+      layers: layers.map(({ descriptor }) => layerJson(descriptor, ociMediaTypes)),
       annotations: annotationsJson(annotations),
     }),
   );
-  const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(manifest), size: manifest.length };
+  const descriptor = { mediaType, digest: digestOf(manifest), size: manifest.length };
   return { config, configDescriptor, manifest, descriptor, layers: layers.map((layer) => layer.descriptor) };
 }
 
@@ -91,14 +112,24 @@ function annotationsJson(annotations: Readonly<Record<string, string>>): GoValue
   return Object.keys(annotations).length > 0 ? sorted(annotations) : undefined;
 }
 
-export function descriptorJson({ mediaType, digest, size }: Descriptor): GoValue {
-  return { mediaType: ociLayerType(mediaType), digest, size };
+export function descriptorJson({ mediaType, digest, size }: Descriptor): Record<string, GoValue> {
+  return { mediaType, digest, size };
+}
+
+function layerJson(descriptor: LayerDescriptor, ociMediaTypes: boolean): GoValue {
+  const { mediaType, annotations = {} } = descriptor;
+  return {
+    ...descriptorJson(descriptor),
+    mediaType: ociMediaTypes ? ociLayerType(mediaType) : dockerLayerType(mediaType),
+    annotations: annotationsJson(annotations),
+  };
 }
 
 function patchConfig(
   frontendConfig: string,
   layers: readonly ImageLayer[],
   epoch: number | undefined,
+  cache: Buffer | undefined,
 ): string {
   const config = JSON.parse(frontendConfig) as Record<string, GoValue>;
   const history = completeHistory((config["history"] ?? []) as unknown as HistoryEntry[], layers);
@@ -115,6 +146,7 @@ function patchConfig(
     empty_layer: empty_layer || undefined,
   }));
   config["created"] = config["created"] ?? last ?? (epoch === undefined ? undefined : timeText(epoch));
+  if (cache) config[INLINE_KEY] = cache.toString("base64");
   return goJson(sorted(config));
 }
 

@@ -35,7 +35,7 @@ export async function applyLayer(
   options: ApplyOptions,
   signal: AbortSignal,
 ): Promise<{ diffId: Digest; uncompressedSize: number }> {
-  const { file, growing, mediaType, diffId: expected } = options;
+  const { file, diffId: expected } = options;
   const hash = createHash("sha256");
   let size = 0;
   const sink = new LayerSink(options);
@@ -53,6 +53,25 @@ export async function applyLayer(
       }
     },
   });
+  await readLayer(options, signal, out);
+  parser.finish();
+  sink.finish();
+  const diffId = `sha256:${hash.digest("hex")}` as Digest;
+  if (expected !== undefined && diffId !== expected) {
+    throw new BuildError("BLOB_CORRUPT", `layer ${file} unpacks to ${diffId}, expected ${expected}`);
+  }
+  return { diffId, uncompressedSize: size };
+}
+
+/**
+ * Decompresses a layer's file into `out`.
+ * @throws BuildError LAYER_INVALID
+ */
+export async function readLayer(
+  { file, growing, mediaType }: Pick<ApplyOptions, "file" | "growing" | "mediaType">,
+  signal: AbortSignal,
+  out: Writable,
+): Promise<void> {
   const bytes =
     growing === undefined
       ? createReadStream(file, { highWaterMark: 1 << 20 })
@@ -67,13 +86,6 @@ export async function applyLayer(
       cause,
     });
   }
-  parser.finish();
-  sink.finish();
-  const diffId = `sha256:${hash.digest("hex")}` as Digest;
-  if (expected !== undefined && diffId !== expected) {
-    throw new BuildError("BLOB_CORRUPT", `layer ${file} unpacks to ${diffId}, expected ${expected}`);
-  }
-  return { diffId, uncompressedSize: size };
 }
 
 async function peek(bytes: AsyncIterable<Buffer>): Promise<{ first: Buffer; all: AsyncIterable<Buffer> }> {

@@ -1,58 +1,27 @@
 // A tree's changes as a layer: what an overlay's upper folder says, written as tar, compressed and hashed on the way.
 // Order, parents, whiteouts and hard links are those of containerd's and BuildKit's overlay differ.
-import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import type { BigIntStats } from "node:fs";
-import type { Digest } from "../lib/index.js";
 import { deviceNumbers, fsPath, getXattr, type BytePath } from "../linux/index.js";
-import { BlockGzip } from "./gzip.js";
+import { packLayer, type PackOptions } from "./packer.js";
 import { padding, tarHeader, tarTrailer } from "./tar-writer.js";
 import { join, listNames, lstat, lstatMaybe, readLink } from "./tree.js";
 import type { EntryType, LayerBlob, TarEntry } from "./types.js";
 
 const READ_SIZE = 1 << 20;
 
-export interface DiffOptions {
+export interface DiffOptions extends PackOptions {
   /** the folder with the changes; its whiteouts are overlayfs's */
   readonly upper: BytePath;
   /** what the changes were made to; `undefined` if nothing */
   readonly lower: BytePath | undefined;
-  readonly compression: "gzip" | "uncompressed";
   /** no time is later than this (seconds); for rewrite-timestamp */
   readonly clampTime?: number | undefined;
 }
 
 /** Writes the layer to `file`. */
-export async function writeLayer(file: string, options: DiffOptions): Promise<LayerBlob> {
-  const fd = openSync(file, "w");
-  const outer = createHash("sha256");
-  const inner = createHash("sha256");
-  let size = 0;
-  let uncompressedSize = 0;
-  const emit = (chunk: Buffer): void => {
-    outer.update(chunk);
-    size += chunk.length;
-    for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at);
-  };
-  try {
-    const gzip = options.compression === "gzip" ? new BlockGzip(emit) : undefined;
-    const out = async (chunk: Buffer): Promise<void> => {
-      inner.update(chunk);
-      uncompressedSize += chunk.length;
-      if (gzip) await gzip.push(chunk);
-      else emit(chunk);
-    };
-    await new Differ(options, out).run();
-    await gzip?.finish();
-  } finally {
-    closeSync(fd);
-  }
-  return {
-    digest: `sha256:${outer.digest("hex")}` as Digest,
-    size,
-    diffId: `sha256:${inner.digest("hex")}` as Digest,
-    uncompressedSize,
-  };
+export function writeLayer(file: string, options: DiffOptions): Promise<LayerBlob> {
+  return packLayer(file, options, (write) => new Differ(options, write).run());
 }
 
 class Differ {

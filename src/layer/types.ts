@@ -22,6 +22,8 @@ export interface TarEntry {
   readonly xattrs: ReadonlyMap<string, Buffer>;
 }
 
+export type Compression = "gzip" | "zstd" | "estargz" | "uncompressed";
+
 export interface LayerBlob {
   readonly digest: Digest;
   /** bytes of the compressed layer */
@@ -30,4 +32,6 @@ export interface LayerBlob {
   readonly diffId: Digest;
   /** bytes of the uncompressed layer */
   readonly uncompressedSize: number;
+  /** of its descriptor */
+  readonly annotations?: Readonly<Record<string, string>>;
 }

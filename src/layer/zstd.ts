@@ -1,5 +1,6 @@
-// zstd decompression where Node has none of its own (before 22.15).
+// zstd, where Node has none of its own (before 22.15) with the help of libraries.
 import { Transform, type TransformCallback } from "node:stream";
+import * as zlib from "node:zlib";
 import { Decompress } from "fzstd";
 
 export class ZSTDDecompress extends Transform {
@@ -22,4 +23,81 @@ export class ZSTDDecompress extends Transform {
       done(error as Error);
     }
   }
+}
+
+type Compress = (block: Buffer, level: number) => Promise<Buffer>;
+
+const BLOCK = 4 << 20;
+const IN_FLIGHT = 4;
+const DEFAULT_LEVEL = 3;
+
+/** Frames that are compressed side by side; any reader of zstd takes one after another. */
+export class BlockZstd {
+  readonly #write: (chunk: Buffer) => void;
+  readonly #compress: Compress;
+  readonly #level: number;
+  #parts: Buffer[] = [];
+  #length = 0;
+  readonly #queue: Promise<Buffer>[] = [];
+  #isEmpty = true;
+
+  private constructor(write: (chunk: Buffer) => void, compress: Compress, level: number) {
+    this.#write = write;
+    this.#compress = compress;
+    this.#level = level;
+  }
+
+  /** @param level 0 to 22; 0 is the default, as in the reference implementation */
+  static async create(write: (chunk: Buffer) => void, level = DEFAULT_LEVEL): Promise<BlockZstd> {
+    return new BlockZstd(write, await compressor(), level === 0 ? DEFAULT_LEVEL : level);
+  }
+
+  /** Takes `chunk` over: it must not be changed afterwards. */
+  async push(chunk: Buffer): Promise<void> {
+    for (let rest = chunk; rest.length > 0;) {
+      const part = rest.subarray(0, BLOCK - this.#length);
+      this.#parts.push(part);
+      this.#length += part.length;
+      rest = rest.subarray(part.length);
+      if (this.#length === BLOCK) await this.#flush();
+    }
+  }
+
+  async finish(): Promise<void> {
+    if (this.#length > 0 || this.#isEmpty) await this.#flush();
+    while (this.#queue.length > 0) this.#write(await this.#queue.shift()!);
+  }
+
+  async #flush(): Promise<void> {
+    this.#isEmpty = false;
+    const frame = this.#compress(Buffer.concat(this.#parts), this.#level);
+    frame.catch(() => undefined);
+    this.#queue.push(frame);
+    this.#parts = [];
+    this.#length = 0;
+    if (this.#queue.length >= IN_FLIGHT) this.#write(await this.#queue.shift()!);
+  }
+}
+
+/** Node's zstd, as far as its types for older versions don't know it. */
+interface NodeZstd {
+  readonly zstdCompress?: (
+    data: Buffer,
+    options: { readonly params: Readonly<Record<number, number>> },
+    done: (error: Error | null, result: Buffer) => void,
+  ) => void;
+  readonly constants: { readonly ZSTD_c_compressionLevel?: number };
+}
+
+async function compressor(): Promise<Compress> {
+  const { zstdCompress, constants } = zlib as unknown as NodeZstd;
+  if (!zstdCompress) {
+    const { Encoder } = await import("@toondepauw/node-zstd");
+    return (block, level) => new Encoder(level).encode(block);
+  }
+  return (block, level) =>
+    new Promise((resolve, reject) => {
+      const params = { [constants.ZSTD_c_compressionLevel!]: level };
+      zstdCompress(block, { params }, (error, result) => (error ? reject(error) : resolve(result)));
+    });
 }

@@ -22,9 +22,16 @@ export interface Manifest {
 export class RegistryClient {
   readonly #credentials: CredentialSource;
   readonly #tokens = new Map<string, Promise<string | undefined>>();
+  /** registries that are asked over plain http */
+  readonly #insecure = new Set<string>();
 
   constructor(credentials: CredentialSource) {
     this.#credentials = credentials;
+  }
+
+  /** From now on a registry is asked over plain http, as those on this machine are anyway. */
+  allowInsecure(domain: string): void {
+    this.#insecure.add(domain);
   }
 
   /** The manifest or index of a tag or digest. @throws BuildError IMAGE_NOT_FOUND, REGISTRY_* */
@@ -62,6 +69,19 @@ export class RegistryClient {
           signal,
         ),
     };
+  }
+
+  /** A small blob, verified. @throws BuildError BLOB_CORRUPT, REGISTRY_* */
+  async readBlob(reference: Reference, descriptor: Descriptor, signal: AbortSignal): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of await this.blobs(reference).open(descriptor, signal)) chunks.push(chunk);
+    const data = Buffer.concat(chunks);
+    if (digestOf(data) !== descriptor.digest)
+      throw new BuildError(
+        "BLOB_CORRUPT",
+        `${reference.domain}/${reference.path}: blob ${descriptor.digest} has another content`,
+      );
+    return data;
   }
 
   async #openBlob(
@@ -171,7 +191,8 @@ export class RegistryClient {
 
   #base(reference: Reference): URL {
     const host = reference.domain === "docker.io" ? "registry-1.docker.io" : reference.domain;
-    return new URL(`${isLoopback(host) ? "http" : "https"}://${host}/v2/${reference.path}/`);
+    const plain = isLoopback(host) || this.#insecure.has(reference.domain);
+    return new URL(`${plain ? "http" : "https"}://${host}/v2/${reference.path}/`);
   }
 
   async #send(

@@ -5,7 +5,9 @@ import { rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { BuildError, codeOf, digestOf, type Digest } from "../lib/index.js";
 import type { BlobProvider, BlobStore, Database, StateDir, Table } from "../content/index.js";
+import type { LayerBlob } from "../layer/index.js";
 import type { Worker } from "../worker/index.js";
+import { compressionOf, DEFAULT_FORMAT, layerMediaType, type LayerFormat } from "./format.js";
 import type { LayerDescriptor, LayerRecord, RemoteLayer } from "./types.js";
 
 /** A result: the layer on top and all below it. */
@@ -15,6 +17,8 @@ export class Ref {
   readonly createdAt: number;
   readonly description: string;
   blob: LayerDescriptor | undefined;
+  /** the same content in other compressions */
+  variants: readonly LayerDescriptor[];
   /** the layer that this one puts on another result */
   origin: Ref | undefined;
   /** where the blob can be had, the one to ask first first */
@@ -28,6 +32,7 @@ export class Ref {
     this.createdAt = record.createdAt;
     this.description = record.description;
     this.blob = record.blob;
+    this.variants = record.variants ?? [];
   }
 
   /** lowest first */
@@ -56,7 +61,7 @@ export class RefStore {
   readonly #counters: Table<number>;
   readonly #refs = new Map<number, Ref>();
   readonly #unpacking = new Map<number, Promise<void>>();
-  readonly #packing = new Map<number, Promise<LayerDescriptor>>();
+  readonly #packing = new Map<string, Promise<LayerDescriptor>>();
   /** blobs that a provider could not give, though it should have them */
   readonly #failed = new WeakMap<BlobProvider, Set<Digest>>();
   #active = 0;
@@ -275,52 +280,85 @@ export class RefStore {
   }
 
   /** The descriptors of all layers, lowest first; layers that were never packed are packed now. */
-  async descriptors(ref: Ref | undefined, signal: AbortSignal): Promise<LayerDescriptor[]> {
+  async descriptors(
+    ref: Ref | undefined,
+    signal: AbortSignal,
+    format: LayerFormat = DEFAULT_FORMAT,
+  ): Promise<LayerDescriptor[]> {
     if (!ref) return [];
-    return Promise.all(ref.chain.map((layer) => this.pack(layer, signal)));
+    return Promise.all(ref.chain.map((layer) => this.pack(layer, signal, format)));
   }
 
-  /** The descriptor of one layer. */
-  async pack(ref: Ref, signal: AbortSignal): Promise<LayerDescriptor> {
-    if (ref.blob) return ref.blob;
-    let running = this.#packing.get(ref.id);
+  /** The descriptor of one layer: as it was packed first, unless `format` forces another compression. */
+  async pack(ref: Ref, signal: AbortSignal, format: LayerFormat = DEFAULT_FORMAT): Promise<LayerDescriptor> {
+    const { compression, force } = format;
+    if (ref.blob && (!force || compressionOf(ref.blob) === compression)) return ref.blob;
+    const variant = ref.variants.find((one) => compressionOf(one) === compression);
+    if (ref.blob && variant && this.#blobs.has(variant.digest)) return variant;
+    const key = ref.blob ? `${ref.id} ${compression}` : String(ref.id);
+    let running = this.#packing.get(key);
     if (!running) {
-      running = this.#packOne(ref, signal).finally(() => this.#packing.delete(ref.id));
-      this.#packing.set(ref.id, running);
+      const work = ref.blob ? this.#convertOne(ref, format, signal) : this.#packOne(ref, format, signal);
+      running = work.finally(() => this.#packing.delete(key));
+      this.#packing.set(key, running);
     }
-    return running;
+    const packed = await running;
+    // somebody else may have packed it first, in another way
+    return force && compressionOf(packed) !== compression ? this.pack(ref, signal, format) : packed;
   }
 
-  async #packOne(ref: Ref, signal: AbortSignal): Promise<LayerDescriptor> {
-    const file = this.#blobs.temporaryFile();
-    const made = await this.#worker.perform("diff", this.#diffTask(ref, file, undefined), signal);
-    await this.#blobs.adopt(file, made.digest);
-    const mediaType = "application/vnd.oci.image.layer.v1.tar+gzip";
-    ref.blob = { mediaType, digest: made.digest, size: made.size, diffId: made.diffId };
+  async #packOne(ref: Ref, format: LayerFormat, signal: AbortSignal): Promise<LayerDescriptor> {
+    ref.blob = await this.#make(format, (file) =>
+      this.#worker.perform("diff", this.#diffTask(ref, file, format, undefined), signal),
+    );
     this.#save(ref);
     return ref.blob;
   }
 
-  /** The layer with no time later than `clampTime` (seconds); not kept as the layer's blob. */
-  async packClamped(ref: Ref, clampTime: number, signal: AbortSignal): Promise<LayerDescriptor> {
-    await this.unpack(ref, signal);
-    const file = this.#blobs.temporaryFile();
-    const made = await this.#worker.perform("diff", this.#diffTask(ref, file, clampTime), signal);
-    await this.#blobs.adopt(file, made.digest);
-    return {
-      mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
-      digest: made.digest,
-      size: made.size,
-      diffId: made.diffId,
-    };
+  /** The layer's blob in another compression, next to the one it has. */
+  async #convertOne(ref: Ref, format: LayerFormat, signal: AbortSignal): Promise<LayerDescriptor> {
+    const source = await this.#fetch(ref, signal);
+    const { mediaType, diffId } = ref.blob!;
+    const { compression, level } = format;
+    const variant = await this.#make(format, (file) =>
+      this.#worker.perform("convert", { file, source, mediaType, diffId, compression, level }, signal),
+    );
+    ref.variants = [...ref.variants.filter((one) => compressionOf(one) !== compression), variant];
+    this.#save(ref);
+    return variant;
   }
 
-  #diffTask(ref: Ref, file: string, clampTime: number | undefined) {
+  /** The layer with no time later than `clampTime` (seconds); not kept as the layer's blob. */
+  async packClamped(
+    ref: Ref,
+    clampTime: number,
+    signal: AbortSignal,
+    format: LayerFormat = DEFAULT_FORMAT,
+  ): Promise<LayerDescriptor> {
+    await this.unpack(ref, signal);
+    return this.#make(format, (file) =>
+      this.#worker.perform("diff", this.#diffTask(ref, file, format, clampTime), signal),
+    );
+  }
+
+  async #make(
+    { compression }: LayerFormat,
+    write: (file: string) => Promise<LayerBlob>,
+  ): Promise<LayerDescriptor> {
+    const file = this.#blobs.temporaryFile();
+    const { digest, size, diffId, annotations } = await write(file);
+    await this.#blobs.adopt(file, digest);
+    const mediaType = layerMediaType(compression);
+    return { mediaType, digest, size, diffId, ...(annotations && { annotations }) };
+  }
+
+  #diffTask(ref: Ref, file: string, { compression, level }: LayerFormat, clampTime: number | undefined) {
     return {
       layer: layerPath(ref.id),
       layers: ref.parent ? ref.parent.chain.map((layer) => layerPath(layer.id)) : [],
       file,
-      compression: "gzip" as const,
+      compression,
+      level,
       clampTime,
     };
   }
@@ -353,9 +391,14 @@ export class RefStore {
     return ref;
   }
 
-  #save(ref: Ref): void {
-    const { createdAt, description } = ref;
-    void this.#layers.put(String(ref.id), { parent: ref.parent?.id, blob: ref.blob, createdAt, description });
+  #save({ id, parent, blob, variants, createdAt, description }: Ref): void {
+    void this.#layers.put(String(id), {
+      parent: parent?.id,
+      blob,
+      ...(variants.length > 0 && { variants }),
+      createdAt,
+      description,
+    });
   }
 }
 

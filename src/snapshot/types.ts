@@ -10,16 +10,23 @@ export interface LayerDescriptor extends Descriptor {
 
 /** The OCI name of a layer's media type, whatever the registry it came from calls it. */
 export function ociLayerType(mediaType: string): string {
-  return mediaType.replace(
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-  );
+  return mediaType
+    .replace("application/vnd.docker.image.rootfs.diff.tar", "application/vnd.oci.image.layer.v1.tar")
+    .replace(/\.(gzip|zstd)$/, "+$1");
+}
+
+/** Docker's name of a layer's media type. */
+export function dockerLayerType(mediaType: string): string {
+  return mediaType
+    .replace("application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar")
+    .replace(/\+(gzip|zstd)$/, ".$1");
 }
 
 /** What the database keeps of a layer; the key is its id. */
 export interface LayerRecord {
   readonly parent: number | undefined;
   readonly blob: LayerDescriptor | undefined;
+  readonly variants?: readonly LayerDescriptor[];
   /** milliseconds since 1970 */
   readonly createdAt: number;
   readonly description: string;

@@ -1,7 +1,7 @@
 // The entry of a worker thread: takes tasks, one message each, and answers with their result or error.
 import { parentPort, workerData } from "node:worker_threads";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
-import { applyLayer, TreeChecksum, writeLayer } from "../layer/index.js";
+import { applyLayer, convertLayer, TreeChecksum, writeLayer } from "../layer/index.js";
 import { bytePath, inUserNamespace } from "../linux/index.js";
 import { runExportTask } from "./export-task.js";
 import { runFileTask } from "./file-task.js";
@@ -69,8 +69,10 @@ async function perform<K extends TaskName>(
         upper: mounts.absolute(p.layer),
         lower: p.layers.length === 0 ? undefined : mounts.view({ kind: "layers", layers: p.layers }),
         compression: p.compression,
+        level: p.level,
         clampTime: p.clampTime,
       }),
+    convert: (p) => convertLayer(p.file, p, signal),
     checksum: async (p) => {
       const checksum = new TreeChecksum(mounts.view(p.tree), p.anonymousRoot);
       return p.requests.map((request) => checksum.digest({ ...request, path: bytePath(request.path) }));

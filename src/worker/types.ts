@@ -1,7 +1,7 @@
 // Work on trees, done in threads: each has a mount namespace of its own, so that no mount outlives the process and no
 // synchronous file work blocks the build. Tasks are plain data; paths of layers are relative to the state folder.
 import type { ContainerEdits, RuntimeWish } from "../executor/index.js";
-import type { ChecksumRequest, LayerBlob } from "../layer/index.js";
+import type { ChecksumRequest, Compression, ConvertOptions, LayerBlob } from "../layer/index.js";
 import type { Digest } from "../lib/index.js";
 import type { FileAction } from "../llb/index.js";
 
@@ -33,8 +33,14 @@ export interface DiffTask {
   readonly layer: string;
   readonly layers: readonly string[];
   readonly file: string;
-  readonly compression: "gzip" | "uncompressed";
+  readonly compression: Compression;
+  readonly level: number | undefined;
   readonly clampTime: number | undefined;
+}
+
+/** A layer's blob in another compression. */
+export interface ConvertTask extends ConvertOptions {
+  readonly file: string;
 }
 
 export interface ChecksumTask {
@@ -130,6 +136,7 @@ export interface ReadTask {
 export interface TaskMap {
   apply: { params: ApplyTask; result: { diffId: Digest; uncompressedSize: number } };
   diff: { params: DiffTask; result: LayerBlob };
+  convert: { params: ConvertTask; result: LayerBlob };
   checksum: { params: ChecksumTask; result: Digest[] };
   file: { params: FileTask; result: undefined };
   local: { params: LocalTask; result: { bytes: number; files: number } };

@@ -40,6 +40,18 @@ describe("flags", () => {
       'cache type "gha" is not supported yet',
     ],
     [
+      "an inline cache to import",
+      ["--cache-from", "type=inline", "CONTEXT"],
+      "an inline cache is imported with its image",
+    ],
+    ["a registry cache without a name", ["--cache-to", "type=registry", "CONTEXT"], "requires ref"],
+    ["a local cache without a folder", ["--cache-from", "type=local", "CONTEXT"], "requires src"],
+    [
+      "forms that exclude each other",
+      ["--cache-to", "type=local,dest=x,oci-mediatypes=false,image-manifest=true", "CONTEXT"],
+      "OCI mediatypes are required",
+    ],
+    [
       "an unknown cache parameter",
       ["--cache-to", `type=azblob,nmae=a,${URL_}`, "CONTEXT"],
       'unknown parameter "nmae"',

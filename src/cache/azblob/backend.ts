@@ -5,17 +5,21 @@ import { stat } from "node:fs/promises";
 import { posix } from "node:path";
 import { BuildError, codeOf, Limiter, messageOf, type Digest } from "../../lib/index.js";
 import { resumable, type BlobProvider, type Descriptor } from "../../content/index.js";
-import type { CacheBackend } from "../types.js";
+import type { Step } from "../../progress/index.js";
+import { decodeManifest, encodeManifest } from "../manifest.js";
+import type { CacheBlob, CacheManifest, CacheSource, CacheTarget, StoredCache } from "../types.js";
 import type { AzblobConfig } from "./types.js";
 import type { BlockBlobClient, ContainerClient } from "@azure/storage-blob";
 
 const BLOCK = 8 << 20;
 const SINGLE = 4 << 20;
 
-export class AzblobBackend implements CacheBackend {
+export class AzblobBackend implements CacheSource, CacheTarget {
+  readonly title = "exporting cache to Azure Blob Storage";
   readonly name: string;
   readonly #config: AzblobConfig;
   readonly #limiter: Limiter;
+  readonly #blobs: BlobProvider;
   #container: Promise<ContainerClient> | undefined;
   #ensured: Promise<void> | undefined;
   /** blobs known to be there */
@@ -25,17 +29,15 @@ export class AzblobBackend implements CacheBackend {
   constructor(config: AzblobConfig, limiter = new Limiter(32)) {
     this.#config = config;
     this.#limiter = limiter;
-    this.name = `azblob ${config.accountUrl}/${config.container}`;
-    this.blobs = {
-      name: this.name,
+    this.name = `azblob:${config.names.join(";")}`;
+    this.#blobs = {
+      name: `azblob ${config.accountUrl}/${config.container}`,
       open: async (descriptor, signal) =>
         resumable(descriptor, (offset) => this.#open(descriptor, offset, signal), signal),
     };
   }
 
-  readonly blobs: BlobProvider;
-
-  async readManifests(signal: AbortSignal): Promise<readonly { name: string; data: Buffer }[]> {
+  async read(signal: AbortSignal): Promise<readonly StoredCache[]> {
     const container = await this.#client();
     const found = await Promise.all(
       this.#config.names.map(async (name) => {
@@ -52,10 +54,20 @@ export class AzblobBackend implements CacheBackend {
         }
       }),
     );
-    return found.flat();
+    return found.flat().map(({ name, data }) => ({
+      name: `azblob:${name}`,
+      manifest: decodeManifest(data),
+      blobs: this.#blobs,
+      hasBlob: (digest, during) => this.hasBlob(digest, during),
+    }));
   }
 
-  async writeManifest(data: Buffer, signal: AbortSignal): Promise<void> {
+  async writeManifest(manifest: CacheManifest, step: Step, signal: AbortSignal): Promise<void> {
+    const data = encodeManifest(manifest);
+    await step.status("writing cache manifest", () => this.#writeManifest(data, signal));
+  }
+
+  async #writeManifest(data: Buffer, signal: AbortSignal): Promise<void> {
     const container = await this.#ensureContainer(signal);
     for (const name of this.#config.names) {
       try {
@@ -99,8 +111,8 @@ export class AzblobBackend implements CacheBackend {
     }
   }
 
-  async putBlob(descriptor: Descriptor, file: string, signal: AbortSignal): Promise<void> {
-    const { digest } = descriptor;
+  async putBlob({ digest }: Descriptor, { file: content }: CacheBlob, signal: AbortSignal): Promise<void> {
+    const file = await content();
     const container = await this.#ensureContainer(signal);
     const blob = container.getBlockBlobClient(this.#blobPath(digest));
     const { size } = await stat(file);

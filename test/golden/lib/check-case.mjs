@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { Engine } from "../../../dist/builder/index.js";
 import { describe } from "../../../dist/cli/describe.js";
 import { failureText, placesOf } from "../../../dist/cli/failure.js";
-import { azblobConfig } from "../../../dist/cache/index.js";
+import { cacheExport } from "../../../dist/cache/index.js";
+import { imageOptions } from "../../../dist/cli/specs.js";
 import { formatPlatform, parsePlatform } from "../../../dist/frontend/index.js";
 import { encodeDefinition } from "../../../dist/llb/index.js";
 import { canonical, compareCaches, listLayer } from "./canonical.mjs";
@@ -121,7 +122,7 @@ export async function withEngine(folder, task) {
 async function checkPlain(testCase, inputs, folder, wants, results) {
   const modes = ["max", "min"].filter((mode) => wants(`cache-${mode}`) && testCase.has(`cache-${mode}.json`));
   const container = `golden-${process.pid}-${++counter}`;
-  const cacheTo = modes.map((mode) => ({ mode, ignoreError: false, config: azure(container, mode) }));
+  const cacheTo = modes.map((mode) => azure(container, mode));
   let response;
   try {
     response = await withEngine(folder, (engine) => engine.build(requestOf(testCase, inputs, { cacheTo })));
@@ -153,15 +154,18 @@ function agentSocket(folder) {
   return path;
 }
 
-function azure(container, name) {
+/** A cache of this mode, under the mode's name. */
+function azure(container, mode) {
   const attributes = new Map([
-    ["name", name],
+    ["type", "azblob"],
+    ["mode", mode],
+    ["name", mode],
     ["account_url", AZURE_URL],
     ["account_name", "devstoreaccount1"],
     ["container", container],
     ["secret_access_key", AZURE_KEY],
   ]);
-  return azblobConfig(attributes, {});
+  return cacheExport(attributes, {});
 }
 
 function compareLlb(testCase, definitions, stem) {
@@ -322,7 +326,16 @@ async function checkEpoch(testCase, inputs, folder, wants, results) {
   const multi = (testCase.options?.platforms ?? []).length > 1;
   const needsLlb =
     wants("llb") && [...(testCase.options?.platforms ?? [""])].length > 0 && results.llb === undefined;
-  const outputs = wants("image") ? [{ kind: "oci", names: [], dest: archive, rewriteTimestamp: true }] : [];
+  const outputs = wants("image")
+    ? [
+        {
+          kind: "oci",
+          names: [],
+          dest: archive,
+          image: imageOptions(new Map([["rewrite-timestamp", "true"]])),
+        },
+      ]
+    : [];
   let response;
   try {
     response = await withEngine(folder, (engine) =>

@@ -13,7 +13,8 @@ import {
 } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
-import { azblobConfig } from "../../../dist/cache/index.js";
+import { cacheImport } from "../../../dist/cache/index.js";
+import { imageOptions } from "../../../dist/cli/specs.js";
 import { writeBlob } from "./azure.mjs";
 import { listLayer } from "./canonical.mjs";
 import { requestOf, withEngine } from "./check-case.mjs";
@@ -63,6 +64,7 @@ async function checkScenario(scenario, expected, testCase, { target, container, 
   const inputs = writeInputs(testCase, join(target, "in"));
   applyChanges(scenario.changes ?? {}, inputs);
   const attributes = new Map([
+    ["type", "azblob"],
     ["name", scenario.from ?? (importAttrs.includes("name=") ? "" : "golden")],
     ["account_url", AZURE_URL],
     ["account_name", "devstoreaccount1"],
@@ -77,8 +79,8 @@ async function checkScenario(scenario, expected, testCase, { target, container, 
   const archive = join(target, "image.tar");
   const steps = new Map();
   const request = requestOf(changed, inputs, {
-    outputs: [{ kind: "oci", names: [], dest: archive, rewriteTimestamp: false }],
-    cacheFrom: [{ config: azblobConfig(attributes, {}) }],
+    outputs: [{ kind: "oci", names: [], dest: archive, image: imageOptions() }],
+    cacheFrom: [cacheImport(attributes, {})],
   });
   const onProgress = (event) => {
     if (event.kind === "vertex" && event.vertex.completed)

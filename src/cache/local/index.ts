@@ -1,0 +1,1 @@
+export { LocalBackend, type LocalCacheFolder } from "./backend.js";

@@ -1,0 +1,1 @@
+export { RegistryBackend } from "./backend.js";
