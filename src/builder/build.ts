@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RefResult } from "../cache/index.js";
 import { readCdiDevices } from "../executor/index.js";
-import { messageOf, type Digest } from "../lib/index.js";
+import { hexOf, messageOf, type Digest } from "../lib/index.js";
 import {
   buildDockerfile,
   describeDockerfile,
@@ -20,7 +20,7 @@ import type { Definition } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
 import { Progress } from "../progress/index.js";
 import { InProcessSession } from "../session/index.js";
-import type { LayerFormat } from "../snapshot/index.js";
+import type { LayerFormat, Ref } from "../snapshot/index.js";
 import { Solver, type CacheStore, type KeyNode, type Lookup, type Vertex } from "../solver/index.js";
 import { ImageSource, OciLayout, resolveError } from "../source/index.js";
 import type { Engine } from "./engine.js";
@@ -40,6 +40,8 @@ export class Build {
   readonly #context: OpContext;
   /** which step an error came from */
   readonly #failed = new Map<unknown, Digest>();
+  /** results that no later build can find */
+  readonly #transient: Ref[] = [];
   #containers = 0;
   /** the step that loads the Dockerfile: what is said of it is shown there */
   #definitionStep = "";
@@ -71,7 +73,8 @@ export class Build {
       layouts: this.#layouts,
       worker: engine.worker,
       session: this.#session,
-      cacheFolder: join(engine.state.root, "caches"),
+      cacheMounts: engine.cacheMounts,
+      transient: (ref) => this.#transient.push(ref),
       entitlements: request.entitlements,
       sources: new Map(),
       devices: () => readCdiDevices(engine.cdiFolders),
@@ -86,6 +89,14 @@ export class Build {
   }
 
   async run(): Promise<BuildResponse> {
+    try {
+      return await this.#run();
+    } finally {
+      await this.#engine.pruning.release(this.#transient);
+    }
+  }
+
+  async #run(): Promise<BuildResponse> {
     const imports = importCaches(this.#engine, this.#request, this.#progress);
     imports.catch(() => undefined);
     const outcome = await buildDockerfile(this.#frontendRequest(), this.#frontendHost());
@@ -181,6 +192,7 @@ export class Build {
       imports,
       signal: this.#request.signal,
       warn: (text) => this.#progress.emit({ kind: "warning", vertex: "", text }),
+      alone: (name) => this.#engine.locks.hold(hexOf(name), this.#request.signal),
       isAvailable: ({ ref }) => ref === undefined || this.#engine.refs.isAvailable(ref),
       events: {
         started: (digest) => this.#progress.update(digest, { started: Date.now() }),

@@ -1,15 +1,18 @@
 // The embedded engine: a state folder, its threads and stores, and builds on them.
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { mkdirSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { LocalCacheStore } from "../cache/index.js";
-import { BlobStore, Database, StateDir } from "../content/index.js";
+import { BlobStore, Database, FileLocks, StateDir } from "../content/index.js";
+import { messageOf } from "../lib/index.js";
 import { killLeftovers } from "../executor/index.js";
 import type { Call, Description } from "../frontend/index.js";
 import { DockerCredentials, RegistryClient } from "../registry/index.js";
-import { RefStore } from "../snapshot/index.js";
+import { checkStore, PruneStore, type CheckReport, type GcLimits, type PruneParts } from "../prune/index.js";
+import type { PruneOptions, UsageRecord } from "../prune/index.js";
+import { CacheMounts, RefStore } from "../snapshot/index.js";
 import { Worker } from "../worker/index.js";
 import { Build } from "./build.js";
 import type { Builder, BuildRequest, BuildResponse } from "./types.js";
@@ -20,9 +23,14 @@ export interface EngineOptions {
   readonly runtime?: string | undefined;
   /** where device specs of RUN --device lie, instead of the usual folders */
   readonly cdiFolders?: readonly string[] | undefined;
+  /** limits of garbage collection where they are not the usual ones; `undefined`: nothing is collected */
+  readonly gc?: Partial<GcLimits> | undefined;
   /** where docker's config.json is */
   readonly dockerConfig?: string | undefined;
 }
+
+/** milliseconds */
+const GC_INTERVAL = 600_000;
 
 export class Engine implements Builder {
   readonly state: StateDir;
@@ -31,12 +39,17 @@ export class Engine implements Builder {
   readonly worker: Worker;
   readonly registry: RegistryClient;
   readonly localCache: LocalCacheStore;
+  readonly cacheMounts: CacheMounts;
+  readonly pruning: PruneStore;
+  /** steps that run now, in any process */
+  readonly locks: FileLocks;
   readonly runtime: string | undefined;
   readonly cdiFolders: readonly string[] | undefined;
   readonly #database: Database;
+  readonly #gc: Partial<GcLimits> | undefined;
 
   /** @throws BuildError STATE_DIR_UNWRITABLE */
-  constructor({ stateDir, runtime, cdiFolders, dockerConfig }: EngineOptions) {
+  constructor({ stateDir, runtime, cdiFolders, dockerConfig, gc = {} }: EngineOptions) {
     this.state = new StateDir(stateDir);
     this.#database = new Database(stateDir);
     this.blobs = new BlobStore(join(stateDir, "content"), this.state.own);
@@ -51,13 +64,81 @@ export class Engine implements Builder {
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));
     this.runtime = runtime;
     this.cdiFolders = cdiFolders;
-    mkdirSync(join(stateDir, "caches"), { recursive: true });
+    this.cacheMounts = new CacheMounts(this.state);
+    this.locks = new FileLocks(join(stateDir, "locks"));
+    this.pruning = new PruneStore(this.#parts);
+    this.#gc = gc;
+  }
+
+  get #parts(): PruneParts {
+    return {
+      state: this.state,
+      database: this.#database,
+      blobs: this.blobs,
+      refs: this.refs,
+      records: this.localCache,
+      mounts: this.cacheMounts,
+      worker: this.worker,
+    };
   }
 
   async build(request: BuildRequest): Promise<BuildResponse> {
     void this.#removeLeftovers();
     setMaxListeners(0, request.signal);
-    return new Build(this, request, request.sessionId ?? randomUUID()).run();
+    const end = this.refs.activity.begin();
+    try {
+      return await new Build(this, request, request.sessionId ?? randomUUID()).run();
+    } finally {
+      end();
+    }
+  }
+
+  /** What the state folder holds, largest first. @throws BuildError FILTER_INVALID */
+  diskUsage(filters: readonly string[], signal: AbortSignal): Promise<readonly UsageRecord[]> {
+    return this.pruning.diskUsage(filters, signal);
+  }
+
+  /** Removes what nobody uses. @param removed is told of each. @throws BuildError FILTER_INVALID */
+  async prune(
+    options: PruneOptions,
+    removed: (record: UsageRecord) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#removeLeftovers();
+    await this.pruning.prune(options, removed, signal);
+  }
+
+  /** Whether the state folder is sound. @param contents also compare all blobs with their digests */
+  check(contents: boolean): Promise<CheckReport> {
+    return checkStore(this.#parts, { contents });
+  }
+
+  /** Why no container can be run here; `undefined` if one can. */
+  async runtimeProblem(): Promise<string | undefined> {
+    try {
+      const runtime = { command: this.runtime, cgroups: false };
+      await this.worker.perform("probe", { runtime }, new AbortController().signal);
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+
+  /** Keeps the state folder within its limits; looks at most once in ten minutes, whoever asks. */
+  async collectGarbage(signal: AbortSignal): Promise<void> {
+    if (this.#gc === undefined || !this.#isGcDue()) return;
+    await this.pruning.collectGarbage(this.#gc, signal);
+  }
+
+  #isGcDue(): boolean {
+    const counters = this.#database.table<number>("counters");
+    return this.#database.transaction(() => {
+      // a new state folder has nothing to collect
+      const last = counters.get("gc");
+      const isDue = last !== undefined && Date.now() - last > GC_INTERVAL;
+      if (isDue || last === undefined) void counters.put("gc", Date.now());
+      return isDue;
+    });
   }
 
   async describe(request: BuildRequest, call: Call): Promise<Description> {

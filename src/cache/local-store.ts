@@ -15,6 +15,8 @@ interface SavedRecord {
   readonly digest: Digest;
   readonly inputs: readonly (readonly { readonly parent: RecordId; readonly selector?: Digest }[])[];
   readonly results: readonly { readonly layer: number | null; readonly createdAt: number }[];
+  /** when a build last made or met it; see `Activity` */
+  readonly stamp?: number;
 }
 
 /** A step's result: a chain of layers, or nothing at all (scratch). */
@@ -67,7 +69,9 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
     return (saved?.results ?? []).flatMap(({ layer, createdAt }) => {
       const ref = layer === null ? undefined : this.#refs.get(layer);
       if (layer !== null && (!ref || !this.#refs.isAvailable(ref))) return [];
-      return [{ createdAt, load: async () => ({ ref }) }];
+      return [
+        { createdAt, load: async () => (!ref || (await this.#refs.table.use(ref)) ? { ref } : undefined) },
+      ];
     });
   }
 
@@ -87,7 +91,8 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
         result && !known
           ? [{ layer, createdAt: Date.now() }, ...results.filter((r) => this.#isThere(r.layer))]
           : results;
-      void this.#records.put(id, { digest: record.digest, inputs, results: all });
+      const stamp = this.#refs.activity.now();
+      void this.#records.put(id, { digest: record.digest, inputs, results: all, stamp });
       record.inputs.forEach((links, i) => {
         for (const { parent, selector } of links) {
           const key = childKey(parent, i, record.digest, selector);
@@ -97,6 +102,71 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
       });
       return id;
     });
+  }
+
+  /**
+   * In a transaction: forgets results that were removed, and then records that lead to none.
+   * @param before records that builds made or met at this time of `Activity` or later are left alone
+   * @returns how many records it removed
+   */
+  forget(layers: ReadonlySet<number>, before: number): number {
+    const open: RecordId[] = [];
+    for (const { key, value } of [...this.#records.getRange()]) {
+      const results = value.results.filter(({ layer }) => layer === null || !layers.has(layer));
+      if (results.length < value.results.length) void this.#records.put(key, { ...value, results });
+      if (results.length === 0) open.push(key);
+    }
+    let removed = 0;
+    for (let id = open.pop(); id !== undefined; id = open.pop()) {
+      const record = this.#records.get(id);
+      if (!record || record.results.length > 0 || (record.stamp ?? 0) >= before || this.#hasChildren(id))
+        continue;
+      void this.#records.remove(id);
+      removed++;
+      record.inputs.forEach((links, i) => {
+        for (const { parent, selector } of links) {
+          const key = childKey(parent, i, record.digest, selector);
+          const left = (this.#children.get(key) ?? []).filter((child) => child !== id);
+          if (left.length > 0) void this.#children.put(key, left);
+          else void this.#children.remove(key);
+          open.push(parent);
+        }
+      });
+    }
+    return removed;
+  }
+
+  #hasChildren(id: RecordId): boolean {
+    const start = `${shortId(id)}|`;
+    return [...this.#children.getKeys({ start, end: `${start}~`, limit: 1 })].length > 0;
+  }
+
+  /** How many records there are. */
+  count(): number {
+    return this.#records.getCount();
+  }
+
+  /** What is wrong with the records; see `bluekiln doctor`. */
+  problems(): string[] {
+    const problems: string[] = [];
+    for (const { key, value } of this.#records.getRange()) {
+      for (const { layer } of value.results)
+        if (layer !== null && !this.#refs.get(layer))
+          problems.push(`record ${key} names layer ${layer}, which is not there`);
+      value.inputs.forEach((links, i) => {
+        for (const { parent, selector } of links) {
+          if (!parent.startsWith("sha256:") && !this.#records.get(parent))
+            problems.push(`record ${key} stands on record ${parent}, which is not there`);
+          if (!this.children(parent, i, value.digest, selector).includes(key))
+            problems.push(`record ${key} cannot be found from record ${parent}`);
+        }
+      });
+    }
+    for (const { key, value } of this.#children.getRange())
+      for (const child of value)
+        if (!this.#records.get(child))
+          problems.push(`link ${key} leads to record ${child}, which is not there`);
+    return problems;
   }
 
   #isThere(layer: number | null): boolean {
@@ -129,6 +199,9 @@ function merge(
 
 /** lmdb keys are short: the digest's first half is plenty next to the parent's id. */
 function childKey(parent: RecordId, input: number, digest: Digest, selector: Digest | undefined): string {
-  const short = (text: string): string => text.replace("sha256:", "").slice(0, 40);
-  return `${short(parent)}|${input}|${short(digest)}|${selector === undefined ? "" : short(selector)}`;
+  return `${shortId(parent)}|${input}|${shortId(digest)}|${selector === undefined ? "" : shortId(selector)}`;
+}
+
+function shortId(id: string): string {
+  return id.replace("sha256:", "").slice(0, 40);
 }

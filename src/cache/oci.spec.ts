@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { digestOf } from "../lib/index.js";
+import { digestOf, type Digest } from "../lib/index.js";
 import { inlineRecords } from "./inline.js";
 import { CACHE_CONFIG_MEDIA_TYPE } from "./manifest.js";
 import { decodeOciCaches, encodeOciCache, INLINE_KEY } from "./oci.js";
@@ -41,8 +41,7 @@ describe.each([
 
 describe("an image's records", () => {
   const read = async (): Promise<Buffer> => Buffer.from(recorded.inline.config);
-  const layers = (JSON.parse(recorded.inline.manifest) as { layers: { digest: `sha256:${string}` }[] })
-    .layers;
+  const layers = (JSON.parse(recorded.inline.manifest) as { layers: { digest: Digest }[] }).layers;
 
   it("are read with the image's layers, and written again", async () => {
     const [cache] = await decodeOciCaches(Buffer.from(recorded.inline.manifest), read);

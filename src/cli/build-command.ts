@@ -1,15 +1,15 @@
 // `bluekiln build`: flags to a request, the build, what is printed and the exit code.
 import { mkdir, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { Engine, type BuildRequest, type BuildResponse } from "../builder/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
-import { inUserNamespace, runInUserNamespace } from "../linux/index.js";
+import { runInUserNamespace } from "../linux/index.js";
 import { buildRequest } from "./build-request.js";
 import { openContext, type BuildContext } from "./context.js";
+import { engineOptions, installSignals } from "./engine.js";
 import { exitCodeOf, failureText, placesOf, plainFailure } from "./failure.js";
 import { describe, parseCall } from "./describe.js";
-import { parseFlags, type ParsedFlags } from "./flags.js";
+import { BUILD_FLAGS, parseFlags, type ParsedFlags } from "./flags.js";
 import { writeLlb } from "./debug-llb.js";
 import { BUILD_HELP } from "./help.js";
 import { warningSummary } from "./warnings.js";
@@ -23,9 +23,9 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
   let context: BuildContext | undefined;
   const debug = args.includes("--debug") || args.includes("-D");
   const controller = new AbortController();
-  const stop = installSignals(controller);
+  const stop = installSignals(controller, "Canceling the build: ending containers and transfers...");
   try {
-    flags = parseFlags(args);
+    flags = parseFlags(args, BUILD_FLAGS);
     if (flags.bool("help")) {
       stdout.write(BUILD_HELP);
       return 0;
@@ -69,11 +69,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
     };
     let engine: Engine | undefined;
     try {
-      engine = new Engine({
-        stateDir: stateDir(flags, env),
-        runtime: flags.string("runtime") || env["BLUEKILN_RUNTIME"],
-        cdiFolders: env["BLUEKILN_CDI_SPEC_DIRS"]?.split(":"),
-      });
+      engine = new Engine(engineOptions(flags, env));
       if (call) {
         const description = await engine.describe(request, call.call);
         display.close();
@@ -86,6 +82,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       display.close();
       if (!display.quiet) stderr.write(warningSummary(watcher.warnings, debug));
       await report(flags, response, quiet);
+      await engine.collectGarbage(controller.signal);
       return 0;
     } catch (error) {
       display.close();
@@ -98,7 +95,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       stderr.write(failureText(explained(error), watcher.failed, warnings, placesOf(error), debug));
       return exitCodeOf(error);
     } finally {
-      await closeQuietly(engine);
+      await engine?.close().catch(() => undefined);
     }
   } catch (error) {
     stderr.write(plainFailure(explained(error), debug));
@@ -118,28 +115,6 @@ function explained(error: unknown): unknown {
     `no space left on the device of the state directory (${text}); free some, or choose another with --state-dir`,
     { cause: error },
   );
-}
-
-async function closeQuietly(engine: Engine | undefined): Promise<void> {
-  await engine?.close().catch(() => undefined);
-}
-
-function stateDir(flags: ParsedFlags, env: NodeJS.ProcessEnv): string {
-  const chosen = flags.string("state-dir") || env["BLUEKILN_STATE_DIR"];
-  if (chosen) return resolve(chosen);
-  if (process.getuid?.() === 0 && !inUserNamespace()) return "/var/lib/bluekiln";
-  return join(env["XDG_DATA_HOME"] ?? join(homedir(), ".local", "share"), "bluekiln");
-}
-
-/** First Ctrl-C ends the build in order, the second at once. */
-function installSignals(controller: AbortController): () => void {
-  const handler = (): void => {
-    if (controller.signal.aborted) process.exit(130);
-    process.stderr.write("\nCanceling the build: ending containers and transfers...\n");
-    controller.abort(new BuildError("CANCELED", "context canceled"));
-  };
-  process.on("SIGINT", handler).on("SIGTERM", handler);
-  return () => process.off("SIGINT", handler).off("SIGTERM", handler);
 }
 
 async function report(flags: ParsedFlags, response: BuildResponse, quiet: boolean): Promise<void> {

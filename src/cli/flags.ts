@@ -1,10 +1,16 @@
-// The flags of `bluekiln build`, as buildx has them: long and short forms, "=" or the next word, boolean flags that
-// take "=false", repeated flags.
+// Flags, as buildx has them: long and short forms, "=" or the next word, boolean flags that take "=false", repeated
+// flags.
 import { BuildError } from "../lib/index.js";
 
 type FlagKind = "bool" | "string" | "strings";
 
-export const BUILD_FLAGS: Readonly<Record<string, FlagKind>> = {
+export interface FlagSet {
+  readonly flags: Readonly<Record<string, FlagKind>>;
+  /** letter -> flag */
+  readonly short: Readonly<Record<string, string>>;
+}
+
+const BUILD: FlagSet["flags"] = {
   "add-host": "strings",
   allow: "strings",
   annotation: "strings",
@@ -46,13 +52,36 @@ export const BUILD_FLAGS: Readonly<Record<string, FlagKind>> = {
   ulimit: "strings",
 };
 
-const SHORT: Readonly<Record<string, string>> = {
-  f: "file",
-  t: "tag",
-  o: "output",
-  q: "quiet",
-  h: "help",
-  D: "debug",
+export const BUILD_FLAGS: FlagSet = {
+  flags: BUILD,
+  short: { f: "file", t: "tag", o: "output", q: "quiet", h: "help", D: "debug" },
+};
+
+const COMMON: FlagSet["flags"] = { builder: "string", debug: "bool", help: "bool", "state-dir": "string" };
+
+export const DU_FLAGS: FlagSet = {
+  flags: { ...COMMON, filter: "strings", verbose: "bool" },
+  short: { h: "help", D: "debug" },
+};
+
+export const PRUNE_FLAGS: FlagSet = {
+  flags: {
+    ...COMMON,
+    all: "bool",
+    filter: "strings",
+    force: "bool",
+    "keep-storage": "string",
+    "max-used-space": "string",
+    "min-free-space": "string",
+    "reserved-space": "string",
+    verbose: "bool",
+  },
+  short: { a: "all", f: "force", h: "help", D: "debug" },
+};
+
+export const DOCTOR_FLAGS: FlagSet = {
+  flags: { ...COMMON, contents: "bool", runtime: "string" },
+  short: { h: "help", D: "debug" },
 };
 
 export interface ParsedFlags {
@@ -63,11 +92,11 @@ export interface ParsedFlags {
 }
 
 /** @throws BuildError FLAG_INVALID in buildx's words */
-export function parseFlags(args: readonly string[]): ParsedFlags {
+export function parseFlags(args: readonly string[], { flags, short }: FlagSet): ParsedFlags {
   const values = new Map<string, string[]>();
   const positional: string[] = [];
   const add = (name: string, value: string): void => {
-    if (BUILD_FLAGS[name] === "strings") values.set(name, [...(values.get(name) ?? []), value]);
+    if (flags[name] === "strings") values.set(name, [...(values.get(name) ?? []), value]);
     else values.set(name, [value]);
   };
   for (let i = 0; i < args.length; i++) {
@@ -84,15 +113,15 @@ export function parseFlags(args: readonly string[]): ParsedFlags {
     if (arg.startsWith("--")) {
       const at = arg.indexOf("=");
       const name = at < 0 ? arg.slice(2) : arg.slice(2, at);
-      const kind = BUILD_FLAGS[name];
+      const kind = flags[name];
       if (!kind) throw new BuildError("FLAG_INVALID", `unknown flag: --${name}`);
       add(name, at >= 0 ? arg.slice(at + 1) : kind === "bool" ? "true" : next(`--${name}`));
     } else if (arg.startsWith("-") && arg.length > 1) {
       for (let j = 1; j < arg.length; j++) {
         const letter = arg[j]!;
-        const name = SHORT[letter];
+        const name = short[letter];
         if (!name) throw new BuildError("FLAG_INVALID", `unknown shorthand flag: '${letter}' in ${arg}`);
-        if (BUILD_FLAGS[name] === "bool") {
+        if (flags[name] === "bool") {
           add(name, "true");
           continue;
         }
@@ -103,7 +132,7 @@ export function parseFlags(args: readonly string[]): ParsedFlags {
     } else positional.push(arg);
   }
   for (const [name, [value]] of values) {
-    if (BUILD_FLAGS[name] === "bool" && !/^(1|t|true|0|f|false)$/i.test(value!)) {
+    if (flags[name] === "bool" && !/^(1|t|true|0|f|false)$/i.test(value!)) {
       throw new BuildError(
         "FLAG_INVALID",
         `invalid argument "${value}" for "--${name}" flag: strconv.ParseBool: parsing "${value}": invalid syntax`,

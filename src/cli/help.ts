@@ -6,6 +6,9 @@ Builds container images as docker buildx build does and keeps the build cache in
 
 Commands:
   build       Build an image
+  doctor      Check the state directory and this machine
+  du          Disk usage
+  prune       Remove build cache
   version     Show the version
 
 Run 'bluekiln COMMAND --help' for more information on a command.
@@ -17,7 +20,7 @@ Start a build
 
 Options:
       --add-host strings          Add a custom host-to-IP mapping (format: "host:ip")
-      --allow stringArray         Allow extra privileged entitlement (e.g., "network.host", "security.insecure")
+      --allow stringArray         Allow extra privileged entitlement ("network.host", "security.insecure", "device[=NAME]")
       --annotation stringArray    Add annotation to the image (format: "[manifest|index|manifest-descriptor][[platform]]:key=value")
       --build-arg stringArray     Set build-time variables
       --build-context stringArray Additional build contexts (e.g., name=path)
@@ -52,3 +55,40 @@ Options:
       --target string             Set the target build stage to build
       --ulimit ulimit             Ulimit options
 `;
+
+const STATE_DIR = `      --state-dir string        Where layers and the local cache are kept (default: /var/lib/bluekiln, or
+                                ~/.local/share/bluekiln for an ordinary user)
+`;
+
+export const DU_HELP = `Usage:  bluekiln du [OPTIONS]
+
+Disk usage
+
+Options:
+      --filter filter           Provide filter values
+${STATE_DIR}      --verbose                 Provide a more verbose output
+`;
+
+export const PRUNE_HELP = `Usage:  bluekiln prune [OPTIONS]
+
+Remove build cache
+
+Options:
+  -a, --all                     Include manifests and configs of images
+      --filter filter           Provide filter values (e.g., "until=24h")
+  -f, --force                   Do not prompt for confirmation
+      --keep-storage bytes      Amount of disk space to keep for cache (same as --reserved-space)
+      --max-used-space bytes    Maximum amount of disk space allowed to keep for cache
+      --min-free-space bytes    Target amount of free disk space after pruning
+      --reserved-space bytes    Amount of disk space always allowed to keep for cache
+${STATE_DIR}      --verbose                 Provide a more verbose output
+`;
+
+export const DOCTOR_HELP = `Usage:  bluekiln doctor [OPTIONS]
+
+Check that the state directory is sound and that steps can be run here
+
+Options:
+      --contents                Read every blob and compare its digest
+      --runtime string          OCI runtime to use (default: the first of crun and runc that works)
+${STATE_DIR}`;

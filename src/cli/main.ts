@@ -2,12 +2,25 @@
 import { MAIN_HELP } from "./help.js";
 import { VERSION } from "./version.js";
 
+// what reads our output may stop reading, as `head` does
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(1);
+  });
+
 async function main(): Promise<number> {
   const [command, ...args] = process.argv.slice(2);
   switch (command) {
     case "build":
     case "b":
       return (await import("./build-command.js")).buildCommand(args);
+    case "du":
+      return (await import("./storage-commands.js")).duCommand(args);
+    case "prune":
+      return (await import("./storage-commands.js")).pruneCommand(args);
+    case "doctor":
+      return (await import("./storage-commands.js")).doctorCommand(args);
     case "version":
     case "--version":
     case "-v":

@@ -1,10 +1,10 @@
 // Blobs in files named after their digest. A blob is either there as a whole or not at all: it is written to a file of
 // its own first and renamed when its digest is right. Several processes may share the folder.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { BuildError, digestOf, hexOf, messageOf, type Digest } from "../lib/index.js";
+import { BuildError, digestOf, hexOf, isDigest, messageOf, type Digest } from "../lib/index.js";
 import type { BlobProvider, Descriptor } from "./types.js";
 
 /** A blob on its way. */
@@ -64,10 +64,19 @@ export class BlobStore {
     return join(this.#temporary, `blob-${process.pid}-${++counter}`);
   }
 
-  /** Takes over a finished file; its digest is the caller's word. */
-  async adopt(file: string, digest: Digest): Promise<void> {
-    if (this.has(digest)) await rm(file, { force: true });
-    else await rename(file, this.path(digest));
+  /** Takes over a finished file; its digest is the caller's word. At once, so that it can be part of a transaction. */
+  adopt(file: string, digest: Digest): void {
+    if (this.has(digest)) rmSync(file, { force: true });
+    else renameSync(file, this.path(digest));
+  }
+
+  /** All blobs, with their sizes and the times they were written. */
+  list(): readonly { readonly digest: Digest; readonly size: number; readonly writtenAt: number }[] {
+    return readdirSync(this.#root).flatMap((name) => {
+      const stat = statSync(join(this.#root, name), { throwIfNoEntry: false });
+      const digest = `sha256:${name}`;
+      return stat && isDigest(digest) ? [{ digest, size: stat.size, writtenAt: stat.mtimeMs }] : [];
+    });
   }
 
   /** Forgets a blob whose bytes turned out to be wrong. */

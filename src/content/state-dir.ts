@@ -10,13 +10,16 @@ export class StateDir {
   readonly root: string;
   /** this process's own folder: temporary files, active snapshots, containers */
   readonly own: string;
+  /** of this process, as others see it */
+  readonly name: string;
   readonly #lock: number;
 
   /** @throws BuildError STATE_DIR_UNWRITABLE */
   constructor(root: string) {
     this.root = root;
     const run = join(root, "run");
-    this.own = join(run, `${process.pid}-${Date.now().toString(36)}`);
+    this.name = `${process.pid}-${Date.now().toString(36)}`;
+    this.own = join(run, this.name);
     try {
       makeFolders(this.own);
       // locked before others see it, so that nobody takes it for the lock of a dead process
@@ -41,6 +44,12 @@ export class StateDir {
     return readdirSync(run)
       .map((name) => join(run, name))
       .filter((folder) => folder !== this.own && isFree(join(folder, "lock")));
+  }
+
+  /** Whether the process of this name still runs. */
+  isAlive(name: string): boolean {
+    const folder = join(this.root, "run", name);
+    return name === this.name || (existsSync(folder) && !isFree(join(folder, "lock")));
   }
 
   async close(): Promise<void> {

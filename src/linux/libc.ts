@@ -30,6 +30,10 @@ const SIGNATURES: Readonly<Record<string, string>> = {
   geteuid: "unsigned int geteuid()",
 };
 
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
 function libc(name: string): Call {
   if (!functions) {
     const require = createRequire(import.meta.url);
@@ -149,7 +153,10 @@ export function listXattrs(path: BytePath): string[] {
     .filter((name) => name !== "");
 }
 
-/** Takes an exclusive lock on an open file; `false` if somebody else has it. The kernel frees it with the process. */
-export function tryLock(fd: number): boolean {
-  return libc("flock")(fd, 2 | 4) >= 0;
+/**
+ * Takes a lock on an open file; `false` if somebody else has one that excludes it. The kernel frees it with the process.
+ * @param shared others may have it too, as long as they share
+ */
+export function tryLock(fd: number, shared = false): boolean {
+  return libc("flock")(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) >= 0;
 }

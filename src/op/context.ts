@@ -3,7 +3,7 @@ import type { BlobStore } from "../content/index.js";
 import type { CdiDevices } from "../executor/index.js";
 import type { RefResult } from "../cache/index.js";
 import type { Session } from "../session/index.js";
-import type { Ref, RefStore } from "../snapshot/index.js";
+import type { CacheMounts, Ref, RefStore } from "../snapshot/index.js";
 import type { ImageSource } from "../source/index.js";
 import type { Worker } from "../worker/index.js";
 import { digestOf, type Digest } from "../lib/index.js";
@@ -17,8 +17,7 @@ export interface OpContext {
   readonly layouts: ReadonlyMap<string, ImageSource>;
   readonly worker: Worker;
   readonly session: Session;
-  /** folder for cache mounts, absolute */
-  readonly cacheFolder: string;
+  readonly cacheMounts: CacheMounts;
   /** "security.insecure", "network.host", "device", "device=NAME": what the client allowed */
   readonly entitlements: ReadonlySet<string>;
   /** devices that RUN --device can name */
@@ -29,6 +28,8 @@ export interface OpContext {
   readonly log: (vertex: Digest, stream: 1 | 2, data: Uint8Array) => void;
   /** a step has made a layer that will be packed: time to begin */
   readonly made: (ref: Ref) => void;
+  /** a result that no later build can find: it goes with this one */
+  readonly transient: (ref: Ref) => void;
   /** sources of this build by digest: what is fetched to be looked at is not fetched again to be built from */
   readonly sources: Map<Digest, Op<RefResult>>;
   /** unique for every container on this machine */

@@ -1,16 +1,17 @@
 // Exec ops: a command in a container.
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { posix } from "node:path";
 import { checkDevicesAllowed, deviceEdits, NO_EDITS } from "../executor/index.js";
 import { BuildError, codeOf, digestOf, goJson, wrapError, type Digest, type GoValue } from "../lib/index.js";
 import {
   enums,
+  PLAIN_COPY,
   type DefinitionOp,
   type ExecOp as ExecBody,
   type Mount,
   type Platform,
 } from "../llb/index.js";
+import type { CacheMount, Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { RunMount } from "../worker/index.js";
 import { contentDigest, pathSelector, selectorDigest } from "./content-key.js";
@@ -69,14 +70,16 @@ export class ExecOp implements Op<RefResult> {
     const base = root.input < 0 ? undefined : inputs[root.input]!.ref;
     const layers = await refs.folders(base, signal);
     const runMounts: RunMount[] = [];
+    const held: CacheMount[] = [];
     const env = [...meta.env, ...(await this.#secretEnv())];
-    for (const mount of mounts) {
-      if (mount === root) continue;
-      const prepared = await this.#mount(mount, inputs, signal);
-      if (prepared) runMounts.push(prepared);
-    }
     const { upper, work } = refs.newFolders();
     try {
+      // cache folders always in the same order: two steps that lock the same ones never wait for each other
+      for (const mount of [...mounts].sort(byCacheId)) {
+        if (mount === root) continue;
+        const prepared = await this.#mount(mount, inputs, held, signal);
+        if (prepared) runMounts.push(prepared);
+      }
       const { exitCode } = await worker.perform(
         "run",
         {
@@ -109,6 +112,8 @@ export class ExecOp implements Op<RefResult> {
       await refs.discard(upper);
       if (codeOf(error) === "USER_UNKNOWN") throw wrapError(error, "RUN_FAILED", notCompleted(meta.args));
       throw error;
+    } finally {
+      for (const mount of held) mount.release();
     }
   }
 
@@ -129,9 +134,10 @@ export class ExecOp implements Op<RefResult> {
   async #mount(
     mount: Mount,
     inputs: readonly RefResult[],
+    held: CacheMount[],
     signal: AbortSignal,
   ): Promise<RunMount | undefined> {
-    const { refs, session, cacheFolder } = this.#context;
+    const { refs, session } = this.#context;
     const destination = posix.normalize(mount.dest).replace(/(.)\/$/, "$1");
     const { readonly } = mount;
     const layers = mount.input < 0 ? [] : await refs.folders(inputs[mount.input]!.ref, signal);
@@ -145,11 +151,13 @@ export class ExecOp implements Op<RefResult> {
       case "TMPFS":
         return { destination, readonly, source: { kind: "tmpfs", size: mount.TmpfsOpt?.size ?? 0 } };
       case "CACHE": {
-        const id = createHash("sha256")
-          .update(`${mount.cacheOpt?.ID ?? ""}\0${layers.join(":")}`)
-          .digest("hex");
-        const folder = `${cacheFolder}/${id.slice(0, 24)}`;
-        return { destination, readonly, source: { kind: "cache", layers, folder, selector: mount.selector } };
+        const acquired = await this.#acquireCache(mount, inputs[mount.input]?.ref, signal);
+        held.push(acquired);
+        return {
+          destination,
+          readonly,
+          source: { kind: "cache", folder: acquired.folder, selector: mount.selector },
+        };
       }
       case "SECRET": {
         const opt = mount.secretOpt!;
@@ -180,6 +188,32 @@ export class ExecOp implements Op<RefResult> {
     }
   }
 
+  /** The folder of a cache mount; a new one begins as what it is mounted from. */
+  #acquireCache(mount: Mount, base: Ref | undefined, signal: AbortSignal): Promise<CacheMount> {
+    const { cacheMounts, refs, worker } = this.#context;
+    const id = mount.cacheOpt?.ID ?? "";
+    const copy = {
+      kind: "copy" as const,
+      ...{ input: 0, secondaryInput: 0, output: 0 },
+      copy: { ...PLAIN_COPY, src: "/", dest: "/", dirCopyContents: true },
+    };
+    return cacheMounts.acquire(
+      {
+        id,
+        base,
+        sharing: mount.cacheOpt?.sharing ?? "SHARED",
+        description: `cached mount ${mount.dest} from exec ${this.#exec.meta.args.join(" ")} with id "${id}"`,
+        seed: async (upper) => {
+          if (!base) return;
+          const target = { layers: [], upper, work: "" };
+          const sources = [{ kind: "layers" as const, layers: await refs.folders(base, signal) }];
+          await worker.perform("file", { target, actions: [copy], sources }, signal);
+        },
+      },
+      signal,
+    );
+  }
+
   async #secretEnv(): Promise<string[]> {
     const env: string[] = [];
     for (const { ID, name, optional } of this.#exec.secretEnv) {
@@ -189,6 +223,11 @@ export class ExecOp implements Op<RefResult> {
     }
     return env;
   }
+}
+
+function byCacheId(a: Mount, b: Mount): number {
+  const [x, y] = [a.cacheOpt?.ID ?? "", b.cacheOpt?.ID ?? ""];
+  return x < y ? -1 : x > y ? 1 : 0;
 }
 
 /** What processors run besides their own programs. */

@@ -79,7 +79,8 @@ export class GitOp implements Op<RefResult> {
     const target = join(this.#stateRoot, upper);
     try {
       await checkoutGit(request, commit, target, join(target, ".."), signal);
-      return { ref: await refs.commit(upper, undefined, `git snapshot for ${this.#id}`) };
+      const description = `git snapshot for ${this.#id}`;
+      return { ref: await refs.commit(upper, undefined, description, "source.git.checkout") };
     } catch (error) {
       await refs.discard(upper);
       throw error;

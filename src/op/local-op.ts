@@ -50,8 +50,9 @@ export class LocalOp implements Op<RefResult> {
       await refs.discard(upper);
       throw error;
     }
-    const ref = await refs.commit(upper, undefined, `local source for ${this.#name}`);
+    const ref = await refs.commit(upper, undefined, `local source for ${this.#name}`, "source.local");
     LOCAL_REFS.add(ref);
+    this.#context.transient(ref);
     return [{ ref }];
   }
 }

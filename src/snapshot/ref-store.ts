@@ -3,45 +3,15 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { BuildError, codeOf, digestOf, type Digest } from "../lib/index.js";
-import type { BlobProvider, BlobStore, Database, StateDir, Table } from "../content/index.js";
-import type { LayerBlob } from "../layer/index.js";
+import { BuildError, codeOf, type Digest } from "../lib/index.js";
+import type { BlobProvider, BlobStore, Database, StateDir } from "../content/index.js";
 import type { Worker } from "../worker/index.js";
-import { compressionOf, DEFAULT_FORMAT, layerMediaType, type LayerFormat } from "./format.js";
-import type { LayerDescriptor, LayerRecord, RemoteLayer } from "./types.js";
-
-/** A result: the layer on top and all below it. */
-export class Ref {
-  readonly id: number;
-  readonly parent: Ref | undefined;
-  readonly createdAt: number;
-  readonly description: string;
-  blob: LayerDescriptor | undefined;
-  /** the same content in other compressions */
-  variants: readonly LayerDescriptor[];
-  /** the layer that this one puts on another result */
-  origin: Ref | undefined;
-  /** where the blob can be had, the one to ask first first */
-  providers: readonly BlobProvider[] = [];
-  /** its blob does not unpack to what it should; another blob may */
-  isBroken = false;
-
-  constructor(id: number, parent: Ref | undefined, record: LayerRecord) {
-    this.id = id;
-    this.parent = parent;
-    this.createdAt = record.createdAt;
-    this.description = record.description;
-    this.blob = record.blob;
-    this.variants = record.variants ?? [];
-  }
-
-  /** lowest first */
-  get chain(): Ref[] {
-    const chain: Ref[] = [];
-    for (let ref: Ref | undefined = this; ref; ref = ref.parent) chain.unshift(ref); // eslint-disable-line @typescript-eslint/no-this-alias
-    return chain;
-  }
-}
+import { Activity } from "./activity.js";
+import { DEFAULT_FORMAT, type LayerFormat } from "./format.js";
+import { chainIdOf, LayerTable } from "./layer-table.js";
+import { Packing } from "./packing.js";
+import type { Ref } from "./ref.js";
+import { layerPath, type LayerDescriptor, type LayerKind, type RemoteLayer } from "./types.js";
 
 export interface RefStoreOptions {
   readonly state: StateDir;
@@ -51,43 +21,31 @@ export interface RefStoreOptions {
 }
 
 export class RefStore {
+  readonly table: LayerTable;
+  readonly activity: Activity;
   readonly #state: StateDir;
-  readonly #database: Database;
   readonly #blobs: BlobStore;
   readonly #worker: Worker;
-  readonly #layers: Table<LayerRecord>;
-  /** chain id -> layer id */
-  readonly #chains: Table<number>;
-  readonly #counters: Table<number>;
-  readonly #refs = new Map<number, Ref>();
+  readonly #packing: Packing;
   readonly #unpacking = new Map<number, Promise<void>>();
-  readonly #packing = new Map<string, Promise<LayerDescriptor>>();
   /** blobs that a provider could not give, though it should have them */
   readonly #failed = new WeakMap<BlobProvider, Set<Digest>>();
   #active = 0;
 
   constructor({ state, database, blobs, worker }: RefStoreOptions) {
     this.#state = state;
-    this.#database = database;
     this.#blobs = blobs;
     this.#worker = worker;
-    this.#layers = database.table("layers");
-    this.#chains = database.table("chains");
-    this.#counters = database.table("counters");
+    this.activity = new Activity(state, database);
+    this.table = new LayerTable(database, this.activity);
+    const fetch = (ref: Ref, signal: AbortSignal): Promise<string> => this.#fetch(ref, signal);
+    this.#packing = new Packing({ blobs, worker, table: this.table, fetch });
     mkdirSync(join(state.root, "s"), { recursive: true });
   }
 
   /** The result with this id, if it is known. */
   get(id: number): Ref | undefined {
-    const known = this.#refs.get(id);
-    if (known) return known;
-    const record = this.#layers.get(String(id));
-    if (!record) return undefined;
-    const parent = record.parent === undefined ? undefined : this.get(record.parent);
-    if (record.parent !== undefined && !parent) return undefined;
-    const ref = new Ref(id, parent, record);
-    this.#refs.set(id, ref);
-    return ref;
+    return this.table.get(id);
   }
 
   /**
@@ -123,8 +81,14 @@ export class RefStore {
   }
 
   /** Makes the changes in `upper` a layer on top of `parent`. */
-  async commit(upper: string, parent: Ref | undefined, description: string): Promise<Ref> {
-    const ref = this.#create(parent, undefined, description, Date.now());
+  async commit(
+    upper: string,
+    parent: Ref | undefined,
+    description: string,
+    kind: LayerKind = "regular",
+  ): Promise<Ref> {
+    const record = { blob: undefined, description, createdAt: Date.now(), kind };
+    const ref = this.table.create({ parent, record });
     await rename(join(this.#state.root, upper), join(this.#state.root, layerPath(ref.id)));
     await this.discard(upper);
     return ref;
@@ -139,9 +103,10 @@ export class RefStore {
   async stack(layer: Ref, parent: Ref, signal: AbortSignal): Promise<Ref> {
     await this.unpack(layer, signal);
     const blob = await this.pack(layer, signal);
-    const ref = this.#create(parent, blob, layer.description, layer.createdAt);
+    const { description, createdAt, variants } = layer;
+    const record = { blob, variants, description, createdAt };
+    const ref = this.table.create({ parent, origin: layer, record });
     ref.providers = layer.providers;
-    ref.origin = layer;
     await symlink(String(layer.id), join(this.#state.root, layerPath(ref.id)));
     return ref;
   }
@@ -151,17 +116,9 @@ export class RefStore {
     let ref: Ref | undefined;
     let chainId: Digest | undefined;
     for (const { descriptor, provider, createdAt } of layers) {
-      chainId = chainId === undefined ? descriptor.diffId : digestOf(`${chainId} ${descriptor.diffId}`);
-      const parent = ref;
-      const key = chainId;
-      ref = this.#database.transaction(() => {
-        const known = this.#chains.get(key);
-        const existing = known === undefined ? undefined : this.get(known);
-        if (existing) return existing;
-        const made = this.#create(parent, descriptor, description, createdAt ?? Date.now());
-        void this.#chains.put(key, made.id);
-        return made;
-      });
+      chainId = chainIdOf(chainId, descriptor);
+      const record = { blob: descriptor, description, createdAt: createdAt ?? Date.now() };
+      ref = this.table.chained(chainId, { parent: ref, record });
       if (!this.#failed.get(provider)?.has(descriptor.digest)) this.#provide(ref, descriptor, provider);
     }
     return ref;
@@ -290,42 +247,8 @@ export class RefStore {
   }
 
   /** The descriptor of one layer: as it was packed first, unless `format` forces another compression. */
-  async pack(ref: Ref, signal: AbortSignal, format: LayerFormat = DEFAULT_FORMAT): Promise<LayerDescriptor> {
-    const { compression, force } = format;
-    if (ref.blob && (!force || compressionOf(ref.blob) === compression)) return ref.blob;
-    const variant = ref.variants.find((one) => compressionOf(one) === compression);
-    if (ref.blob && variant && this.#blobs.has(variant.digest)) return variant;
-    const key = ref.blob ? `${ref.id} ${compression}` : String(ref.id);
-    let running = this.#packing.get(key);
-    if (!running) {
-      const work = ref.blob ? this.#convertOne(ref, format, signal) : this.#packOne(ref, format, signal);
-      running = work.finally(() => this.#packing.delete(key));
-      this.#packing.set(key, running);
-    }
-    const packed = await running;
-    // somebody else may have packed it first, in another way
-    return force && compressionOf(packed) !== compression ? this.pack(ref, signal, format) : packed;
-  }
-
-  async #packOne(ref: Ref, format: LayerFormat, signal: AbortSignal): Promise<LayerDescriptor> {
-    ref.blob = await this.#make(format, (file) =>
-      this.#worker.perform("diff", this.#diffTask(ref, file, format, undefined), signal),
-    );
-    this.#save(ref);
-    return ref.blob;
-  }
-
-  /** The layer's blob in another compression, next to the one it has. */
-  async #convertOne(ref: Ref, format: LayerFormat, signal: AbortSignal): Promise<LayerDescriptor> {
-    const source = await this.#fetch(ref, signal);
-    const { mediaType, diffId } = ref.blob!;
-    const { compression, level } = format;
-    const variant = await this.#make(format, (file) =>
-      this.#worker.perform("convert", { file, source, mediaType, diffId, compression, level }, signal),
-    );
-    ref.variants = [...ref.variants.filter((one) => compressionOf(one) !== compression), variant];
-    this.#save(ref);
-    return variant;
+  pack(ref: Ref, signal: AbortSignal, format: LayerFormat = DEFAULT_FORMAT): Promise<LayerDescriptor> {
+    return this.#packing.pack(ref, signal, format);
   }
 
   /** The layer with no time later than `clampTime` (seconds); not kept as the layer's blob. */
@@ -336,31 +259,7 @@ export class RefStore {
     format: LayerFormat = DEFAULT_FORMAT,
   ): Promise<LayerDescriptor> {
     await this.unpack(ref, signal);
-    return this.#make(format, (file) =>
-      this.#worker.perform("diff", this.#diffTask(ref, file, format, clampTime), signal),
-    );
-  }
-
-  async #make(
-    { compression }: LayerFormat,
-    write: (file: string) => Promise<LayerBlob>,
-  ): Promise<LayerDescriptor> {
-    const file = this.#blobs.temporaryFile();
-    const { digest, size, diffId, annotations } = await write(file);
-    await this.#blobs.adopt(file, digest);
-    const mediaType = layerMediaType(compression);
-    return { mediaType, digest, size, diffId, ...(annotations && { annotations }) };
-  }
-
-  #diffTask(ref: Ref, file: string, { compression, level }: LayerFormat, clampTime: number | undefined) {
-    return {
-      layer: layerPath(ref.id),
-      layers: ref.parent ? ref.parent.chain.map((layer) => layerPath(layer.id)) : [],
-      file,
-      compression,
-      level,
-      clampTime,
-    };
+    return this.#packing.packClamped(ref, clampTime, signal, format);
   }
 
   /** A file with the blob of a packed layer. */
@@ -372,37 +271,4 @@ export class RefStore {
   hasBlob(descriptor: LayerDescriptor): boolean {
     return this.#blobs.has(descriptor.digest);
   }
-
-  #create(
-    parent: Ref | undefined,
-    blob: LayerDescriptor | undefined,
-    description: string,
-    createdAt: number,
-  ): Ref {
-    const record: LayerRecord = { parent: parent?.id, blob, createdAt, description };
-    const id = this.#database.transaction(() => {
-      const next = (this.#counters.get("layer") ?? 0) + 1;
-      void this.#counters.put("layer", next);
-      void this.#layers.put(String(next), record);
-      return next;
-    });
-    const ref = new Ref(id, parent, record);
-    this.#refs.set(id, ref);
-    return ref;
-  }
-
-  #save({ id, parent, blob, variants, createdAt, description }: Ref): void {
-    void this.#layers.put(String(id), {
-      parent: parent?.id,
-      blob,
-      ...(variants.length > 0 && { variants }),
-      createdAt,
-      description,
-    });
-  }
-}
-
-/** Short, because the options of an overlay mount name every layer. */
-function layerPath(id: number): string {
-  return `s/${id}`;
 }

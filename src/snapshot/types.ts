@@ -22,14 +22,34 @@ export function dockerLayerType(mediaType: string): string {
     .replace(/\+(gzip|zstd)$/, ".$1");
 }
 
+/** What made a layer; BuildKit's names. */
+export type LayerKind = "regular" | "source.local" | "source.git.checkout";
+
 /** What the database keeps of a layer; the key is its id. */
 export interface LayerRecord {
   readonly parent: number | undefined;
+  /** the layer whose content this one puts on another result */
+  readonly origin?: number;
   readonly blob: LayerDescriptor | undefined;
   readonly variants?: readonly LayerDescriptor[];
   /** milliseconds since 1970 */
   readonly createdAt: number;
   readonly description: string;
+  readonly kind?: LayerKind;
+}
+
+/** When a layer was used last, and how often. */
+export interface LayerUse {
+  /** on the logical clock; see `Activity` */
+  readonly stamp: number;
+  readonly count: number;
+  /** milliseconds since 1970 */
+  readonly usedAt: number;
+}
+
+/** Short, because the options of an overlay mount name every layer. Relative to the state folder. */
+export function layerPath(id: number): string {
+  return `s/${id}`;
 }
 
 export interface RemoteLayer {

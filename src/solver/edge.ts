@@ -166,6 +166,17 @@ export class EdgeState<R> {
       for (const key of keys) key.result = { value, createdAt: Date.now() };
       return value;
     }
+    const turn = this.vertex.ignoreCache ? undefined : await solver.turn(keys[0]!);
+    try {
+      const made = turn?.waited === true && (await this.#load(this.#probe(keys, [solver.local])));
+      return made ? made.value : await this.#run(keys);
+    } finally {
+      turn?.release();
+    }
+  }
+
+  async #run(keys: readonly KeyNode[]): Promise<R> {
+    const solver = this.#solver;
     const outputs = await solver.run(this.vertex, this.inputs, { kind: "miss", reason: this.#missReason });
     const value = outputs[this.index] as R;
     for (const key of keys) {

@@ -6,6 +6,11 @@ import type { CacheStore, RecordId } from "./types.js";
 /** Grows with every link that is added anywhere: what was not found before may be found since. */
 let linkCount = 0;
 
+/** Records may have come into a store from elsewhere: what was not found before may be found now. */
+export function forgetMisses(): void {
+  linkCount++;
+}
+
 export interface KeyLink {
   readonly parent: KeyNode;
   readonly selector: Digest | undefined;

@@ -1,8 +1,8 @@
 // Solves edges of a graph: each vertex once, from the cache where a store has it. What is the same under different
 // names is found while it runs and solved once.
-import { messageOf, type Digest } from "../lib/index.js";
+import { digestOf, messageOf, type Digest } from "../lib/index.js";
 import { EdgeState } from "./edge.js";
-import { KeyNode } from "./key-node.js";
+import { forgetMisses, KeyNode } from "./key-node.js";
 import type {
   CacheStore,
   Edge,
@@ -24,6 +24,14 @@ export interface SolverOptions<R> {
   readonly warn: (message: string) => void;
   /** whether the bytes of a result are here or can be had; a result from a store can turn out to be lost */
   readonly isAvailable: (value: R) => boolean;
+  /** Sees to it that a step (a digest names it) runs once at a time, whoever builds. */
+  readonly alone?: (name: Digest) => Promise<Turn>;
+}
+
+export interface Turn {
+  /** somebody else has run the step meanwhile */
+  readonly waited: boolean;
+  release(): void;
 }
 
 export class Solver<R> {
@@ -173,6 +181,21 @@ export class Solver<R> {
         this.#claims.set(key.digest, [...(this.#claims.get(key.digest) ?? []), { key, edge }]);
     }
     return edge;
+  }
+
+  /** Waits while another build runs the step of this key; a result that it made is in the local store then. */
+  async turn(key: KeyNode): Promise<Turn | undefined> {
+    const record =
+      key.isRandom || key.inputs.length === 0
+        ? undefined
+        : this.#storable(key, (node) => [...node.idsIn(this.local)]);
+    if (!record || !this.#options.alone) return undefined;
+    const inputs = record.inputs.map((links) =>
+      links.map(({ parent, selector }) => `${parent} ${selector ?? ""}`).sort(),
+    );
+    const turn = await this.#options.alone(digestOf(JSON.stringify([record.digest, inputs])));
+    if (turn.waited) forgetMisses();
+    return turn;
   }
 
   /** Runs a step, once for all its outputs. */

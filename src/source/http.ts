@@ -39,7 +39,7 @@ export async function fetchHttp(
   if (wanted !== undefined && wanted !== "" && wanted !== checksum) {
     throw new BuildError("CHECKSUM_MISMATCH", `digest mismatch ${checksum}: ${wanted}`);
   }
-  await blobs.adopt(temporary, checksum);
+  blobs.adopt(temporary, checksum);
   const lastModified = response.headers.get("last-modified") ?? undefined;
   return {
     filename: attrs["http.filename"] ?? "download",

@@ -62,10 +62,10 @@ export class Mounts implements Disposable {
   }
 
   /**
-   * A folder that shows `tree` and takes changes.
-   * @param volatile the changes are worth nothing if the machine fails meanwhile: nothing is synced
+   * A folder that shows `tree` and takes changes. They are worth nothing if the machine fails meanwhile: nothing is
+   * synced.
    */
-  writable({ layers, upper, work }: WritableTree, volatile = true): BytePath {
+  writable({ layers, upper, work }: WritableTree): BytePath {
     if (layers.length === 0) return this.absolute(upper);
     const below = lstat(this.absolute(layers[layers.length - 1]!));
     const own = fsPath(this.absolute(upper));
@@ -78,7 +78,7 @@ export class Mounts implements Disposable {
       `upperdir=${bytePath(upper)}`,
       `workdir=${bytePath(work)}`,
       "index=off",
-      ...(volatile ? ["volatile"] : []),
+      "volatile",
       // both would leave layers that only this overlay understands; userxattr rules them out by itself
       ...(inUserNamespace() ? ["userxattr"] : ["redirect_dir=off", "metacopy=off"]),
     ];

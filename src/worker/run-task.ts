@@ -3,9 +3,6 @@
 import {
   chmodSync,
   chownSync,
-  closeSync,
-  mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   rmdirSync,
@@ -168,20 +165,7 @@ async function prepareMount(
       return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
     }
     case "cache": {
-      mkdirSync(`${source.folder}/fs`, { recursive: true });
-      const lock = openSync(`${source.folder}/lock`, "a");
-      closers.push(() => closeSync(lock));
-      if (source.layers.length === 0) {
-        return {
-          destination,
-          readonly,
-          type: "bind",
-          source: textOf(selected(bytePath(`${source.folder}/fs`), source.selector)),
-        };
-      }
-      mkdirSync(`${source.folder}/work`, { recursive: true });
-      const folders = { upper: relative(source.folder, "fs"), work: relative(source.folder, "work") };
-      const tree = mounts.writable({ layers: source.layers, ...folders }, false);
+      const tree = bytePath(source.folder);
       return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
     }
   }
@@ -210,11 +194,6 @@ async function openAgent(
   chmodSync(fsPath(socket), mode);
   chownSync(fsPath(socket), uid, gid);
   return socket;
-}
-
-/** Cache folders are named "<state>/caches/x"; overlay options are relative to the state folder. */
-function relative(folder: string, name: string): string {
-  return `caches/${folder.split("/").pop()}/${name}`;
 }
 
 let scratches = 0;

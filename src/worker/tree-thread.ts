@@ -3,6 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import { applyLayer, convertLayer, TreeChecksum, writeLayer } from "../layer/index.js";
 import { bytePath, inUserNamespace } from "../linux/index.js";
+import { diskUsage } from "./disk-usage.js";
 import { runExportTask } from "./export-task.js";
 import { runFileTask } from "./file-task.js";
 import { runLocalTask } from "./local-task.js";
@@ -81,6 +82,7 @@ async function perform<K extends TaskName>(
     local: async (p) => runLocalTask(p, mounts.absolute(p.target)),
     read: async (p) => runReadTask(mounts.view(p.tree), p),
     export: async (p) => runExportTask(p, mounts),
+    usage: async (p) => p.folders.map((folder) => diskUsage(mounts.absolute(folder))),
     probe: async (p) => {
       chooseRuntime(p.runtime, own);
     },

@@ -77,7 +77,6 @@ export interface RunMount {
       }
     | {
         readonly kind: "cache";
-        readonly layers: readonly string[];
         readonly folder: string;
         readonly selector: string;
       }
@@ -140,6 +139,8 @@ export interface TaskMap {
   checksum: { params: ChecksumTask; result: Digest[] };
   file: { params: FileTask; result: undefined };
   local: { params: LocalTask; result: { bytes: number; files: number } };
+  /** bytes that folders take on disk; `undefined` for one that is not there */
+  usage: { params: { readonly folders: readonly string[] }; result: (number | undefined)[] };
   /** makes ready for containers */
   probe: { params: { readonly runtime: RuntimeWish }; result: undefined };
   run: { params: RunTask; result: { exitCode: number } };
