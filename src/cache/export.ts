@@ -41,7 +41,7 @@ export async function buildManifest({ targets, includes, layersOf }: ExportInput
 }
 
 class ManifestBuilder {
-  readonly #items = new Map<KeyNode, Item | undefined>();
+  readonly #items = new Map<KeyNode, Item>();
   readonly #roots = new Map<Digest, Item>();
   /** items with inputs by digest, to find equal ones */
   readonly #byDigest = new Map<Digest, Item[]>();
@@ -52,26 +52,22 @@ class ManifestBuilder {
     hasResult: (node: KeyNode) => boolean,
     wanted: Set<KeyNode>,
   ): Map<KeyNode, Item> {
-    const stack: { node: KeyNode; pending: KeyNode[] }[] = targets
-      .map((node) => ({ node, pending: parentsOf(node) }))
-      .reverse();
-    const onStack = new Set<KeyNode>(targets);
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1]!;
-      const next = top.pending.pop();
-      if (next) {
-        if (!this.#items.has(next) && !onStack.has(next)) {
-          onStack.add(next);
-          stack.push({ node: next, pending: parentsOf(next) });
-        }
-        continue;
-      }
-      stack.pop();
-      const item = this.#make(top.node);
-      this.#items.set(top.node, item);
-      if (item && top.node.inputs.length > 0 && top.node.result && hasResult(top.node)) wanted.add(top.node);
+    const order = parentsFirst(targets);
+    // Alternatives may go round in circles; there a key comes before one of its parents, and has to wait for another.
+    for (let waiting = order; waiting.length > 0;) {
+      const left = waiting.filter((node) => !this.#tryMake(node));
+      if (left.length === waiting.length) break;
+      waiting = left;
     }
-    return this.#items as Map<KeyNode, Item>;
+    for (const [node, item] of this.#items)
+      if (item && node.inputs.length > 0 && node.result && hasResult(node)) wanted.add(node);
+    return this.#items;
+  }
+
+  #tryMake(node: KeyNode): boolean {
+    const item = this.#make(node);
+    if (item) this.#items.set(node, item);
+    return item !== undefined;
   }
 
   #make(node: KeyNode): Item | undefined {
@@ -94,7 +90,8 @@ class ManifestBuilder {
     );
     if (same) {
       inputs.forEach((links, i) => {
-        for (const link of links) if (!hasLink(same.inputs[i]!, link)) same.inputs[i]!.push(link);
+        for (const link of links)
+          if (!hasLink(same.inputs[i]!, link) && !dependsOn(link.parent, same)) same.inputs[i]!.push(link);
       });
       return same;
     }
@@ -105,7 +102,7 @@ class ManifestBuilder {
   }
 
   manifest(): CacheManifest {
-    const items = [...new Set([...this.#items.values()].filter((item) => item !== undefined))];
+    const items = [...new Set(this.#items.values())];
     const layers = new LayerTable();
     for (const item of items) if (item.result) layers.add(item.result.layers);
     const { sorted, indexOf } = layers.finish();
@@ -128,6 +125,31 @@ class ManifestBuilder {
       })),
     };
   }
+}
+
+/** All keys below the targets, each after those it stands on, as far as they don't go round in circles. */
+function parentsFirst(targets: readonly KeyNode[]): KeyNode[] {
+  const order: KeyNode[] = [];
+  const seen = new Set<KeyNode>(targets);
+  const stack = [...seen].map((node) => ({ node, pending: parentsOf(node) })).reverse();
+  for (let top = stack.at(-1); top; top = stack.at(-1)) {
+    const next = top.pending.pop();
+    if (!next) order.push(stack.pop()!.node);
+    else if (!seen.has(next)) {
+      seen.add(next);
+      stack.push({ node: next, pending: parentsOf(next) });
+    }
+  }
+  return order;
+}
+
+function dependsOn(item: Item, other: Item): boolean {
+  const seen = new Set<Item>([item]);
+  for (const one of seen) {
+    if (one === other) return true;
+    for (const links of one.inputs) for (const { parent } of links) seen.add(parent);
+  }
+  return false;
 }
 
 function parentsOf(node: KeyNode): KeyNode[] {

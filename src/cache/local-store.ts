@@ -83,7 +83,9 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
       const id = existing ?? String(next);
       if (next !== undefined) void this.#counters.put("record", next);
       const saved = this.#records.get(id);
-      const inputs = record.inputs.map((links, i) => merge(saved?.inputs[i] ?? [], links));
+      // a step that makes what its own input is already would stand on itself
+      const others = record.inputs.map((links) => links.filter(({ parent }) => parent !== id));
+      const inputs = others.map((links, i) => merge(saved?.inputs[i] ?? [], links));
       const layer = result?.ref?.id ?? null;
       const results = saved?.results ?? [];
       const known = results.some((other) => other.layer === layer);
@@ -93,7 +95,7 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
           : results;
       const stamp = this.#refs.activity.now();
       void this.#records.put(id, { digest: record.digest, inputs, results: all, stamp });
-      record.inputs.forEach((links, i) => {
+      others.forEach((links, i) => {
         for (const { parent, selector } of links) {
           const key = childKey(parent, i, record.digest, selector);
           const known = this.#children.get(key) ?? [];

@@ -104,15 +104,22 @@ export class EdgeState<R> {
     });
   }
 
-  /** The inputs whose content keys could still make a match: they alone stand in the way of some store. */
+  /**
+   * The inputs whose content keys could still make a match: no store knows the step with what they are defined as, and
+   * every such input can be known by its content. Where a store knows the step but has no result, nothing is solved for
+   * the sake of a key: the step will need its inputs anyway.
+   */
   #wantedContent(keys: readonly KeyNode[], map: CacheMap<R>, stores: readonly CacheStore<R>[]): Set<number> {
     const wanted = new Set<number>();
     let closest: number[] | undefined;
     for (const key of keys) {
+      const unknown = (store: CacheStore<R>, i: number): boolean => key.candidates(store, i).size === 0;
+      const indexes = key.inputs.map((_, i) => i);
+      const absent = indexes.filter((i) => stores.every((store) => unknown(store, i)));
+      if (absent.every((i) => map.inputs[i]?.contentDigest)) for (const i of absent) wanted.add(i);
       for (const store of stores) {
-        const absent = key.inputs.flatMap((_, i) => (key.candidates(store, i).size === 0 ? [i] : []));
-        if (absent.every((i) => map.inputs[i]?.contentDigest)) for (const i of absent) wanted.add(i);
-        if (absent.length > 0 && (!closest || absent.length < closest.length)) closest = absent;
+        const missing = indexes.filter((i) => unknown(store, i));
+        if (missing.length > 0 && (!closest || missing.length < closest.length)) closest = missing;
       }
     }
     if (closest) this.#missReason = { kind: "input-changed", input: closest[0]! };

@@ -6,6 +6,12 @@ import type { CacheStore, RecordId } from "./types.js";
 /** Grows with every link that is added anywhere: what was not found before may be found since. */
 let linkCount = 0;
 
+/** Keys that are being looked up, one on behalf of another. */
+const open = new Set<KeyNode>();
+/** how often one of them was met again */
+let circles = 0;
+const NONE: ReadonlySet<RecordId> = new Set();
+
 /** Records may have come into a store from elsewhere: what was not found before may be found now. */
 export function forgetMisses(): void {
   linkCount++;
@@ -41,13 +47,26 @@ export class KeyNode {
     linkCount++;
   }
 
-  /** The records of a store that this key is known by. */
+  /**
+   * The records of a store that this key is known by. Keys may go round in circles: a step that copies a file of its own
+   * result onto itself is the same step. What was found on the way round is not kept, because it may not be all.
+   */
   idsIn<R>(store: CacheStore<R>): ReadonlySet<RecordId> {
     const known = this.#ids.get(store);
     if (known && (known.ids.size > 0 || known.at === linkCount)) return known.ids;
-    const ids = this.#lookUp(store);
-    this.#ids.set(store, { ids, at: linkCount });
-    return ids;
+    if (open.has(this)) {
+      circles++;
+      return NONE;
+    }
+    open.add(this);
+    const before = circles;
+    try {
+      const ids = this.#lookUp(store);
+      if (circles === before || open.size === 1) this.#ids.set(store, { ids, at: linkCount });
+      return ids;
+    } finally {
+      open.delete(this);
+    }
   }
 
   remember<R>(store: CacheStore<R>, id: RecordId): void {

@@ -156,7 +156,7 @@ describe("prune", () => {
       BLUEKILN_GC_MAX_USED_SPACE: "12mb",
       BLUEKILN_GC_MIN_FREE_SPACE: "0",
     };
-    const { Engine } = (await import("../../dist/index.js")) as typeof import("../../src/index.js");
+    const { Engine } = await import("../../src/index.js");
     for (let n = 0; n < 3; n++)
       run("build", state, dockerfile(`RUN echo ${n}; dd if=/dev/urandom of=/big bs=1M count=8 2>/dev/null`));
     const before = rows(run("du", state)).length;
