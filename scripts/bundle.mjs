@@ -11,7 +11,7 @@ await build({
   platform: "node",
   target: "node20.19",
   chunkNames: "[name]-[hash]",
-  external: ["koffi", "lmdb", "yaml", "@toondepauw/node-zstd"],
+  external: ["koffi", "lmdb", "yaml", "@bokuweb/zstd-wasm"],
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
   },

@@ -92,8 +92,9 @@ interface NodeZstd {
 async function compressor(): Promise<Compress> {
   const { zstdCompress, constants } = zlib as unknown as NodeZstd;
   if (!zstdCompress) {
-    const { Encoder } = await import("@toondepauw/node-zstd");
-    return (block, level) => new Encoder(level).encode(block);
+    const { compress, init } = await import("@bokuweb/zstd-wasm");
+    await init();
+    return async (block, level) => Buffer.from(compress(block, level));
   }
   return (block, level) =>
     new Promise((resolve, reject) => {
