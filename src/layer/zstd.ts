@@ -89,7 +89,15 @@ interface NodeZstd {
   readonly constants: { readonly ZSTD_c_compressionLevel?: number };
 }
 
-async function compressor(): Promise<Compress> {
+let loaded: Promise<Compress> | undefined;
+
+/** Loaded once: the library cannot be initialized twice. */
+function compressor(): Promise<Compress> {
+  loaded ??= load();
+  return loaded;
+}
+
+async function load(): Promise<Compress> {
   const { zstdCompress, constants } = zlib as unknown as NodeZstd;
   if (!zstdCompress) {
     const { compress, init } = await import("@bokuweb/zstd-wasm");
