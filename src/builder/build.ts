@@ -227,6 +227,7 @@ export class Build {
     this.#progress.update(vertex.digest, {
       completed: Date.now(),
       cached: lookup?.kind === "hit",
+      ...(lookup?.kind === "hit" && { cacheSource: lookup.source }),
       ...(error && { error: error.message }),
     });
   }

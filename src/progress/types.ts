@@ -9,6 +9,8 @@ export interface ProgressVertex {
   readonly started?: number;
   readonly completed?: number;
   readonly cached?: boolean;
+  /** where a cached step was found: "local", or the name of an import */
+  readonly cacheSource?: string;
   readonly error?: string;
 }
 

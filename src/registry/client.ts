@@ -24,6 +24,8 @@ export class RegistryClient {
   readonly #tokens = new Map<string, Promise<string | undefined>>();
   /** registries that are asked over plain http */
   readonly #insecure = new Set<string>();
+  /** uploads under way, by repository and digest */
+  readonly #pushing = new Map<string, Promise<unknown>>();
 
   constructor(credentials: CredentialSource) {
     this.#credentials = credentials;
@@ -129,8 +131,35 @@ export class RegistryClient {
     return response.status === 200;
   }
 
-  /** Uploads a blob (a file or bytes, asked for only if needed) unless it is there; with `mountFrom`, takes it over from another repository of the registry. */
+  /**
+   * Uploads a blob (a file or bytes, asked for only if needed) unless it is there; with `mountFrom`, takes it over from
+   * another repository of the registry. Who wants the same at the same time waits for it.
+   */
   async pushBlob(
+    reference: Reference,
+    descriptor: Descriptor,
+    content: () => Promise<string | Uint8Array>,
+    mountFrom: string | undefined,
+    signal: AbortSignal,
+  ): Promise<"existing" | "mounted" | "pushed"> {
+    const key = `${reference.domain}/${reference.path}@${descriptor.digest}`;
+    for (let other = this.#pushing.get(key); other; other = this.#pushing.get(key)) {
+      try {
+        await other;
+        return "existing";
+      } catch {
+        // theirs failed, or was canceled
+        signal.throwIfAborted();
+      }
+    }
+    const own = this.#pushBlob(reference, descriptor, content, mountFrom, signal).finally(() =>
+      this.#pushing.delete(key),
+    );
+    this.#pushing.set(key, own);
+    return own;
+  }
+
+  async #pushBlob(
     reference: Reference,
     descriptor: Descriptor,
     content: () => Promise<string | Uint8Array>,

@@ -75,24 +75,40 @@ export class EdgeState<R> {
     return this.#matches;
   }
 
+  /** What the local store has is found without waiting for the others. */
   async #findMatches(): Promise<readonly Match<R>[]> {
     const [maps, keys] = await Promise.all([this.maps(), this.keys()]);
-    await Promise.all(this.inputs.map((input) => input.matches()));
     if (this.vertex.ignoreCache) {
+      await Promise.all(this.inputs.map((input) => input.matches()));
       this.#missReason = { kind: "no-cache" };
       return [];
     }
     const { local } = this.#solver;
+    const byDefinition = this.#probe(keys, [local]);
+    if (byDefinition.length > 0 || this.inputs.length === 0) return byDefinition;
+    await Promise.all(this.inputs.map((input) => input.matches()));
+    await this.#linkRandomInputs(keys, maps[0]!);
     const here = this.#probe(keys, [local]);
     if (here.length > 0) return here;
     const stores = await this.#solver.stores();
     const first = this.#probe(keys, stores);
-    if (first.length > 0 || this.inputs.length === 0) return first;
+    if (first.length > 0) return first;
     const wanted = this.#wantedContent(keys, maps[0]!, stores);
     if (wanted.size === 0) return [];
     await Promise.all([...wanted].map((i) => this.#contentKey(i)));
     this.#linkContentKeys(keys);
     return this.#probe(keys, stores);
+  }
+
+  /** What has no key that could be shared is found by its content or nowhere. */
+  async #linkRandomInputs(keys: readonly KeyNode[], map: CacheMap<R>): Promise<void> {
+    await Promise.all(
+      this.inputs.map(async (input, i) => {
+        if (!map.inputs[i]?.contentDigest) return;
+        if ((await input.keys()).every(({ isRandom }) => isRandom)) await this.#contentKey(i);
+      }),
+    );
+    this.#linkContentKeys(keys);
   }
 
   /** The stores that have a result under one of the keys. */
@@ -261,13 +277,13 @@ export class EdgeState<R> {
     });
   }
 
-  /** For progress: a step that nothing needed, because what stands on it was found. */
+  /** For progress: a step that nothing needed, because what stands on it was found. Waits for no store. */
   async knownLookup(): Promise<Lookup | undefined> {
-    const [match] = await this.matches().catch(() => []);
-    if (match) return { kind: "hit", source: match.store.name };
     const keys = await this.keys();
+    const stores = this.#solver.knownStores();
+    const [match] = this.#probe(keys, stores);
     // a store may know the step and have no result of it
-    const store = (await this.#solver.stores()).find((one) => keys.some((key) => key.idsIn(one).size > 0));
+    const store = match?.store ?? stores.find((one) => keys.some((key) => key.idsIn(one).size > 0));
     return store && { kind: "hit", source: store.name };
   }
 }

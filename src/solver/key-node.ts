@@ -52,8 +52,14 @@ export class KeyNode {
    * result onto itself is the same step. What was found on the way round is not kept, because it may not be all.
    */
   idsIn<R>(store: CacheStore<R>): ReadonlySet<RecordId> {
-    const known = this.#ids.get(store);
-    if (known && (known.ids.size > 0 || known.at === linkCount)) return known.ids;
+    // from the bottom up: no call is as deep as the graph
+    for (const node of this.#unknownBelow(store)) node.#idsIn(store);
+    return this.#idsIn(store);
+  }
+
+  #idsIn<R>(store: CacheStore<R>): ReadonlySet<RecordId> {
+    const known = this.#known(store);
+    if (known) return known;
     if (open.has(this)) {
       circles++;
       return NONE;
@@ -67,6 +73,29 @@ export class KeyNode {
     } finally {
       open.delete(this);
     }
+  }
+
+  #known(store: object): ReadonlySet<RecordId> | undefined {
+    const known = this.#ids.get(store);
+    return known && (known.ids.size > 0 || known.at === linkCount) ? known.ids : undefined;
+  }
+
+  /** Keys that have to be looked up before this one, each after those it stands on. */
+  #unknownBelow(store: object): readonly KeyNode[] {
+    if (this.#known(store)) return [];
+    const order: KeyNode[] = [];
+    const seen = new Set<KeyNode>([this]);
+    const stack = [{ node: this as KeyNode, pending: this.inputs.flat() }];
+    for (let top = stack.at(-1); top; top = stack.at(-1)) {
+      const next = top.pending.pop()?.parent;
+      if (!next) order.push(stack.pop()!.node);
+      else if (!seen.has(next) && !open.has(next) && !next.#known(store)) {
+        seen.add(next);
+        stack.push({ node: next, pending: next.inputs.flat() });
+      }
+    }
+    order.pop();
+    return order;
   }
 
   remember<R>(store: CacheStore<R>, id: RecordId): void {

@@ -46,6 +46,7 @@ export class Solver<R> {
   readonly #completed = new Set<Digest>();
   readonly #adopted = new Map<CacheStore<R>, Map<RecordId, KeyNode>>();
   #stores: Promise<readonly CacheStore<R>[]> | undefined;
+  #imported: readonly CacheStore<R>[] = [];
 
   constructor(options: SolverOptions<R>) {
     this.#options = options;
@@ -140,10 +141,18 @@ export class Solver<R> {
     return this.#options.local;
   }
 
-  /** The local store first; it answers at once, so a build that it has completely never waits for the others. */
+  /** The local store first, then the imported ones, once they are read. */
   stores(): Promise<readonly CacheStore<R>[]> {
-    this.#stores ??= this.#options.imports.then((imports) => [this.#options.local, ...imports]);
+    this.#stores ??= this.#options.imports.then((imports) => {
+      this.#imported = imports;
+      return [this.#options.local, ...imports];
+    });
     return this.#stores;
+  }
+
+  /** The stores that have been read by now. */
+  knownStores(): readonly CacheStore<R>[] {
+    return [this.#options.local, ...this.#imported];
   }
 
   /** Runs `task` on behalf of a vertex: it is shown as started, and as failed if the task fails. */

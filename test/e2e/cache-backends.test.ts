@@ -2,7 +2,15 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bluekiln, KEY, makeContext, startServices, type Services } from "../support/services.js";
+import { startFaultProxy } from "../support/fault-proxy.js";
+import {
+  bluekiln,
+  bluekilnAside,
+  KEY,
+  makeContext,
+  startServices,
+  type Services,
+} from "../support/services.js";
 
 let services: Services;
 let context: string;
@@ -126,6 +134,25 @@ describe("several caches", () => {
     build(["--cache-to", `type=local,dest=${folder("full")},mode=max`]);
     const imports = [`type=local,src=${folder("none")}`, `type=local,src=${folder("full")}`];
     expect(cachedFrom(...imports)).toBe(STEPS);
+  });
+});
+
+describe("a slow cache", () => {
+  it("is not waited for by a build that has everything locally", async () => {
+    const proxy = await startFaultProxy(services.registry);
+    try {
+      const state = mkdtempSync(join(services.work, "state-"));
+      const reference = `${proxy.address}/slow:1`;
+      build(["--cache-to", `type=registry,ref=${services.registry}/slow:1,mode=max`], state);
+      await proxy.setFaults([{ kind: "slow", ms: 20_000, method: "GET" }]);
+      const start = Date.now();
+      const args = ["build", "--progress=plain", "--state-dir", state, "--cache-from", reference, context];
+      const { stderr } = await bluekilnAside(args);
+      expect(stderr.match(/^#\d+ CACHED$/gm)!.length).toBeGreaterThanOrEqual(STEPS);
+      expect(Date.now() - start).toBeLessThan(15_000);
+    } finally {
+      proxy.stop();
+    }
   });
 });
 

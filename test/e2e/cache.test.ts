@@ -111,7 +111,7 @@ describe("a cache in Azure", () => {
     const nowhere = cache("hello").replace(services.azure, "http://127.0.0.1:9/devstoreaccount1");
     const unreachable = buildHello("7", stateDir(), ["--cache-from", nowhere]);
     expect(unreachable.status).toBe(0);
-    expect(unreachable.stderr).toContain("WARNING: cache hello is not used");
+    expect(unreachable.stderr).toContain("WARNING: cache azblob:hello is not used");
   });
 
   it("fails the build where it cannot be exported, after the push, unless the error is to be ignored", async () => {

@@ -6,6 +6,7 @@ import {
   bluekiln,
   bluekilnAside,
   makeContext,
+  ROOT,
   start,
   startServices,
   type Services,
@@ -156,7 +157,7 @@ describe("prune", () => {
       BLUEKILN_GC_MAX_USED_SPACE: "12mb",
       BLUEKILN_GC_MIN_FREE_SPACE: "0",
     };
-    const { Engine } = await import("../../src/index.js");
+    const { Engine } = (await import(join(ROOT, "dist/index.js"))) as typeof import("../../src/index.js");
     for (let n = 0; n < 3; n++)
       run("build", state, dockerfile(`RUN echo ${n}; dd if=/dev/urandom of=/big bs=1M count=8 2>/dev/null`));
     const before = rows(run("du", state)).length;

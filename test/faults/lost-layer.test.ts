@@ -60,6 +60,6 @@ it("a manifest that is no manifest is a warning, and the build goes on", async (
       makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN true\n` }),
     ]);
     expect(result.status).toBe(0);
-    expect(result.stderr).toContain("WARNING: cache broken is not used: cache manifest");
+    expect(result.stderr).toContain("WARNING: cache azblob:broken is not used: cache manifest");
   }
 });
