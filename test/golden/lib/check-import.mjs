@@ -1,5 +1,5 @@
 // Caches written by real BuildKit: builds on an empty state folder with one of them, and compares which steps were
-// cached and which layers the image got. The recordings' progress never shows a base image or a context as cached;
+// cached, which layers the image got, and that we made no more requests than it did. The recordings' progress never shows a base image or a context as cached;
 // ours shows a base image as cached if it was not pulled, so sources are left out of the comparison.
 import {
   chmodSync,
@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { spawnSync } from "node:child_process";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { dirname, join } from "node:path";
 import { cacheImport } from "../../../dist/cache/index.js";
 import { imageOptions } from "../../../dist/cli/specs.js";
@@ -86,13 +87,31 @@ async function checkScenario(scenario, expected, testCase, { target, container, 
     if (event.kind === "vertex" && event.vertex.completed)
       steps.set(event.vertex.name, event.vertex.cached === true);
   };
+  const stop = countRequests();
   await withEngine(target, (engine) => engine.build({ ...request, onProgress }));
+  const requests = stop();
+  if (requests > expected.requests.length)
+    return `${requests} requests, BuildKit makes ${expected.requests.length}`;
   for (const { name, cached } of expected.steps) {
     if (/^\[internal\]|\] FROM |^\[context /.test(name)) continue;
     if (!steps.has(name)) return `step "${name}" was not shown`;
     if (steps.get(name) !== cached) return `step "${name}": cached ${steps.get(name)}, want ${cached}`;
   }
   return compareLayers(archive, expected);
+}
+
+/** Requests to Azure from now on. @returns gives their number */
+function countRequests() {
+  let count = 0;
+  const { host } = new URL(AZURE_URL);
+  const listen = ({ request }) => {
+    if (request.getHeader("host") === host) count++;
+  };
+  subscribe("http.client.request.start", listen);
+  return () => {
+    unsubscribe("http.client.request.start", listen);
+    return count;
+  };
 }
 
 function applyChanges({ files = {}, modes = {}, mtimes = {}, dockerfile = [] }, inputs) {
