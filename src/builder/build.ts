@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { RefResult } from "../cache/index.js";
+import { CachePlaces, type RefResult } from "../cache/index.js";
 import { readCdiDevices } from "../executor/index.js";
 import { hexOf, messageOf, type Digest } from "../lib/index.js";
 import {
@@ -24,7 +24,7 @@ import type { LayerFormat, Ref } from "../snapshot/index.js";
 import { Solver, type CacheStore, type KeyNode, type Lookup, type Vertex } from "../solver/index.js";
 import { ImageSource, OciLayout, resolveError } from "../source/index.js";
 import type { Engine } from "./engine.js";
-import { exportCaches } from "./export-cache.js";
+import { beginExports, exportCaches } from "./export-cache.js";
 import { importCaches } from "./import-caches.js";
 import { exportOutputs, type PlatformResult } from "./export-outputs.js";
 import type { BuildRequest, BuildResponse } from "./types.js";
@@ -37,6 +37,7 @@ export class Build {
   readonly #images: ImageSource;
   readonly #layouts: ReadonlyMap<string, ImageSource>;
   readonly #session: InProcessSession;
+  readonly #places: CachePlaces;
   readonly #context: OpContext;
   /** which step an error came from */
   readonly #failed = new Map<unknown, Digest>();
@@ -51,6 +52,7 @@ export class Build {
     this.#request = request;
     this.#id = id;
     this.#progress = new Progress(request.onProgress);
+    this.#places = new CachePlaces(engine.registry);
     this.#images = new ImageSource(engine.registry, engine.blobs, engine.refs);
     this.#layouts = new Map(
       [...request.layouts].map(([name, folder]) => [
@@ -97,7 +99,8 @@ export class Build {
   }
 
   async #run(): Promise<BuildResponse> {
-    const imports = importCaches(this.#engine, this.#request, this.#progress);
+    beginExports(this.#request, this.#places);
+    const imports = importCaches(this.#engine, this.#request, this.#places, this.#progress);
     imports.catch(() => undefined);
     const outcome = await buildDockerfile(this.#frontendRequest(), this.#frontendHost());
     this.#warn(outcome);
@@ -174,7 +177,7 @@ export class Build {
     const output = exportOutputs(this.#engine, this.#request, results, this.#progress);
     output.catch(() => undefined);
     await loading;
-    const caches = exportCaches(this.#engine, this.#request, keys, this.#progress);
+    const caches = exportCaches(this.#engine, this.#request, keys, this.#places, this.#progress);
     caches.catch(() => undefined);
     const metadata = await output;
     await caches;

@@ -2,14 +2,15 @@
 import {
   buildManifest,
   inlineRecords,
-  openCache,
+  timeoutOf,
   type CacheExport,
+  type CachePlaces,
   type CacheManifest,
   type CacheTarget,
   type ResultLayer,
   type RefResult,
 } from "../cache/index.js";
-import { Limiter, messageOf, type Digest } from "../lib/index.js";
+import { Limiter, messageOf, within, type Digest } from "../lib/index.js";
 import type { Progress, Step } from "../progress/index.js";
 import type { LayerFormat, Ref } from "../snapshot/index.js";
 import type { KeyNode } from "../solver/index.js";
@@ -24,15 +25,19 @@ export async function exportCaches(
   engine: Engine,
   request: BuildRequest,
   keys: readonly KeyNode[],
+  places: CachePlaces,
   progress: Progress,
 ): Promise<void> {
   await Promise.all(
     request.cacheTo.map(async ({ place, mode, ignoreError, format, form }) => {
       if (place.type === "inline") return;
-      const target = openCache(place, engine.registry, form);
+      const target = places.open(place, form);
+      const signal = within(request.signal, timeoutOf(place), target.title);
       try {
         await progress.step(target.title, (step) =>
-          exportTo(target, { engine, keys, mode, format, step, signal: request.signal }),
+          exportTo(target, { engine, keys, mode, format, step, signal }).catch((error: unknown) => {
+            throw signal.aborted ? (signal.reason as Error) : error;
+          }),
         );
       } catch (error) {
         if (!ignoreError || request.signal.aborted) throw error;
@@ -44,6 +49,17 @@ export async function exportCaches(
       }
     }),
   );
+}
+
+/** Lets targets look at what is there before the build begins; what they cannot see, the export tells of. */
+export function beginExports({ cacheTo, signal }: BuildRequest, places: CachePlaces): void {
+  for (const { place, form } of cacheTo) {
+    if (place.type === "inline") continue;
+    places
+      .open(place, form)
+      .begin?.(signal)
+      .catch(() => undefined);
+  }
 }
 
 interface Export {

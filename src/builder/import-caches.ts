@@ -1,6 +1,12 @@
 // The caches to import, as stores of the solver.
-import { ImportedCache, openCache, type RefResult, type StoredCache } from "../cache/index.js";
-import { messageOf } from "../lib/index.js";
+import {
+  ImportedCache,
+  timeoutOf,
+  type CachePlaces,
+  type RefResult,
+  type StoredCache,
+} from "../cache/index.js";
+import { messageOf, within } from "../lib/index.js";
 import type { Progress } from "../progress/index.js";
 import type { CacheStore } from "../solver/index.js";
 import type { Engine } from "./engine.js";
@@ -10,14 +16,16 @@ import type { BuildRequest } from "./types.js";
 export async function importCaches(
   engine: Engine,
   { cacheFrom, signal }: BuildRequest,
+  places: CachePlaces,
   progress: Progress,
 ): Promise<readonly CacheStore<RefResult>[]> {
   const stores = await Promise.all(
     cacheFrom.map(async ({ place }) => {
-      const source = openCache(place, engine.registry);
+      const source = places.open(place);
+      const limited = within(signal, timeoutOf(place), `importing ${source.name}`);
       try {
         return await progress.step(`importing cache manifest from ${source.name}`, async () => {
-          const caches = await source.read(signal);
+          const caches = await source.read(limited);
           return caches.map((cache) => importedCache(engine, cache));
         });
       } catch (error) {
@@ -25,7 +33,7 @@ export async function importCaches(
         progress.emit({
           kind: "warning",
           vertex: "",
-          text: `cache ${source.name} is not used: ${messageOf(error)}`,
+          text: `cache ${source.name} is not used: ${messageOf(limited.aborted ? limited.reason : error)}`,
         });
         return [];
       }

@@ -4,7 +4,14 @@ import { resolve } from "node:path";
 import { BuildError, isDigest, messageOf, parseBool, type Digest } from "../lib/index.js";
 import { parseReference, withDefaultTag, type Reference, type RegistryClient } from "../registry/index.js";
 import { layerFormat, type LayerFormat } from "../snapshot/index.js";
-import { AZBLOB_ATTRIBUTES, AzblobBackend, azblobConfig, type AzblobConfig } from "./azblob/index.js";
+import {
+  AZBLOB_ATTRIBUTES,
+  AZBLOB_EXPORT_ATTRIBUTES,
+  AzblobBackend,
+  azblobConfig,
+  AzblobPlace,
+  type AzblobConfig,
+} from "./azblob/index.js";
 import { LocalBackend, type LocalCacheFolder } from "./local/index.js";
 import type { OciCacheForm } from "./oci.js";
 import { RegistryBackend } from "./registry/index.js";
@@ -39,7 +46,7 @@ const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   local: ["src", "tag", "digest"],
 };
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
-  azblob: [...AZBLOB_ATTRIBUTES, ...EXPORT_ATTRIBUTES],
+  azblob: [...AZBLOB_ATTRIBUTES, ...AZBLOB_EXPORT_ATTRIBUTES, ...EXPORT_ATTRIBUTES],
   registry: ["ref", "registry.insecure", ...EXPORT_ATTRIBUTES, ...OCI_ATTRIBUTES],
   local: ["dest", "tag", ...EXPORT_ATTRIBUTES, ...OCI_ATTRIBUTES],
   inline: EXPORT_ATTRIBUTES,
@@ -158,19 +165,40 @@ function digestOf(attributes: Attributes): Digest | undefined {
   return text;
 }
 
-/** The backend of a place; `form` is of interest to exports alone. */
-export function openCache(
-  place: CachePlace,
-  registry: RegistryClient,
-  form: OciCacheForm = { imageManifest: true, ociMediaTypes: true },
-): CacheSource & CacheTarget {
-  switch (place.type) {
-    case "azblob":
-      return new AzblobBackend(place.config);
-    case "registry":
-      if (place.insecure) registry.allowInsecure(place.reference.domain);
-      return new RegistryBackend(place.reference, registry, form);
-    case "local":
-      return new LocalBackend(place.place, form);
+/** The caches of one build: what it learns of a container for one of them, the others know too. */
+export class CachePlaces {
+  readonly #registry: RegistryClient;
+  readonly #containers = new Map<string, AzblobPlace>();
+
+  constructor(registry: RegistryClient) {
+    this.#registry = registry;
   }
+
+  /** @param form of interest to exports alone */
+  open(
+    place: CachePlace,
+    form: OciCacheForm = { imageManifest: true, ociMediaTypes: true },
+  ): CacheSource & CacheTarget {
+    switch (place.type) {
+      case "azblob":
+        return new AzblobBackend(place.config, this.#container(place.config));
+      case "registry":
+        if (place.insecure) this.#registry.allowInsecure(place.reference.domain);
+        return new RegistryBackend(place.reference, this.#registry, form);
+      case "local":
+        return new LocalBackend(place.place, form);
+    }
+  }
+
+  #container(config: AzblobConfig): AzblobPlace {
+    const key = AzblobPlace.key(config);
+    let known = this.#containers.get(key);
+    if (!known) this.#containers.set(key, (known = new AzblobPlace(config)));
+    return known;
+  }
+}
+
+/** Milliseconds that reading or writing a cache may take; `undefined`: no limit. */
+export function timeoutOf(place: CachePlace): number | undefined {
+  return place.type === "azblob" ? place.config.timeout : undefined;
 }

@@ -2,7 +2,8 @@ export type * from "./types.js";
 export {
   cacheExport,
   cacheImport,
-  openCache,
+  CachePlaces,
+  timeoutOf,
   type CacheExport,
   type CacheImport,
   type CachePlace,

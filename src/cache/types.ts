@@ -64,6 +64,8 @@ export interface CacheBlob {
 export interface CacheTarget {
   /** what the export calls itself: "exporting cache to registry" */
   readonly title: string;
+  /** Called when the build begins. */
+  begin?(signal: AbortSignal): Promise<void>;
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;
   putBlob(descriptor: Descriptor, blob: CacheBlob, signal: AbortSignal): Promise<void>;
   writeManifest(manifest: CacheManifest, step: Step, signal: AbortSignal): Promise<void>;

@@ -1,5 +1,4 @@
 // Sizes and times as docker's commands print and take them.
-import { duration } from "../prune/index.js";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
@@ -20,11 +19,6 @@ export function parseBytes(text: string): number | undefined {
   if (number === undefined) return undefined;
   const power = ["", "k", "m", "g", "t", "p"].indexOf(unit.toLowerCase());
   return Math.floor(Number(number) * 1024 ** power);
-}
-
-/** Milliseconds of "48h", "30m"; `undefined` if it is no duration. */
-export function parseDuration(text: string): number | undefined {
-  return duration(text);
 }
 
 /** From the longest age on: how it is said. */

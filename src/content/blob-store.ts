@@ -129,6 +129,7 @@ export class BlobStore {
       }
       const digest = `sha256:${hash.digest("hex")}`;
       if (digest !== descriptor.digest) {
+        provider.corrupt?.(descriptor);
         throw new BuildError(
           "BLOB_CORRUPT",
           `${provider.name}: unexpected commit digest ${digest}, expected ${descriptor.digest}: failed precondition (${size} bytes)`,

@@ -16,4 +16,6 @@ export interface BlobProvider {
   readonly name: string;
   /** The bytes of `descriptor`; the caller verifies them. */
   open(descriptor: Descriptor, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** The bytes it gave were not what they should be. */
+  corrupt?(descriptor: Descriptor): void;
 }

@@ -1,5 +1,5 @@
 // Filters of `du` and `prune`, as buildx takes them.
-import { BuildError } from "../lib/index.js";
+import { BuildError, parseDuration } from "../lib/index.js";
 import type { UsageRecord } from "./types.js";
 
 type Test = (record: UsageRecord) => boolean;
@@ -28,7 +28,7 @@ export function usageFilter(filters: readonly string[], now = Date.now()): Test 
 function testOf(text: string, now: number): Test {
   const [, key = "", operator, value = ""] = /^([a-z-]+)(?:(==|!=|~=|=)(.*))?$/s.exec(text) ?? [];
   if (key === "until" || key === "unused-for") {
-    const age = duration(value);
+    const age = parseDuration(value);
     if (age === undefined)
       throw invalid(`"${key}" filter expects a duration (e.g., '24h'): invalid duration "${value}"`);
     return ({ lastUsedAt, createdAt }) => (lastUsedAt ?? createdAt) <= now - age;
@@ -56,22 +56,4 @@ function expression(text: string): RegExp {
 
 function invalid(message: string, cause?: unknown): BuildError {
   return new BuildError("FILTER_INVALID", message, { cause });
-}
-
-const UNITS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-/** Milliseconds of a duration as Go writes it, "1h30m"; `undefined` if it is none. */
-export function duration(text: string): number | undefined {
-  if (text === "0") return 0;
-  if (!/^(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+$/.test(text)) return undefined;
-  const parts = [...text.matchAll(/(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)/g)];
-  return parts.reduce((sum, [, number, unit]) => sum + Number(number) * UNITS[unit!]!, 0);
 }

@@ -1,169 +1,209 @@
 // The cache in Azure Blob Storage: <prefix><manifests_prefix>/<name> and <prefix><blobs_prefix>/<digest>, as BuildKit
-// lays them out. Single requests go through the Azure SDK; scheduling is the caller's.
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+// lays them out. Blobs travel in parts, many at once; the manifest is written last, and loses nothing that another
+// export wrote meanwhile.
+import { open, stat } from "node:fs/promises";
 import { posix } from "node:path";
-import { BuildError, codeOf, Limiter, messageOf, type Digest } from "../../lib/index.js";
-import { resumable, type BlobProvider, type Descriptor } from "../../content/index.js";
+import { BuildError, type Digest } from "../../lib/index.js";
+import type { BlobProvider, Descriptor } from "../../content/index.js";
 import type { Step } from "../../progress/index.js";
 import { decodeManifest, encodeManifest } from "../manifest.js";
+import { mergeManifests } from "../merge.js";
 import type { CacheBlob, CacheManifest, CacheSource, CacheTarget, StoredCache } from "../types.js";
+import { AzblobContainer, type StoredBlob } from "./container.js";
 import type { AzblobConfig } from "./types.js";
-import type { BlockBlobClient, ContainerClient } from "@azure/storage-blob";
 
-const BLOCK = 8 << 20;
-const SINGLE = 4 << 20;
+/** Bytes of a block or a range. */
+const PART = 8 << 20;
+/** Blobs up to this go up in one request. */
+const SINGLE = 8 << 20;
+/** Ranges of one blob that are asked for ahead. */
+const AHEAD = 8;
+/** How often a manifest is merged with what others write at the same time. */
+const MERGES = 10;
+
+/** What the exports and imports of a build share of a container. */
+export class AzblobPlace {
+  readonly container: AzblobContainer;
+  /** manifests as they were when the build first looked, by path */
+  readonly manifests = new Map<string, Promise<StoredBlob | undefined>>();
+  /** blobs whose bytes turned out to be wrong */
+  readonly corrupt = new Set<Digest>();
+  /** blobs that this build has put there */
+  readonly written = new Set<Digest>();
+  listed: Promise<ReadonlyMap<Digest, number> | undefined> | undefined;
+
+  constructor(config: AzblobConfig) {
+    this.container = new AzblobContainer(config, PART);
+  }
+
+  /** Equal for configurations that can share one. */
+  static key(config: AzblobConfig): string {
+    const { accountUrl, container, prefix, blobsPrefix, manifestsPrefix, sas, accountKey, clientId } = config;
+    const signed = sas?.reveal() ?? accountKey?.reveal() ?? clientId ?? "";
+    return JSON.stringify([accountUrl, container, prefix, blobsPrefix, manifestsPrefix, signed]);
+  }
+}
 
 export class AzblobBackend implements CacheSource, CacheTarget {
   readonly title = "exporting cache to Azure Blob Storage";
   readonly name: string;
   readonly #config: AzblobConfig;
-  readonly #limiter: Limiter;
+  readonly #place: AzblobPlace;
   readonly #blobs: BlobProvider;
-  #container: Promise<ContainerClient> | undefined;
-  #ensured: Promise<void> | undefined;
-  /** blobs known to be there */
-  readonly #present = new Set<Digest>();
-  #listed: Promise<boolean> | undefined;
 
-  constructor(config: AzblobConfig, limiter = new Limiter(32)) {
+  constructor(config: AzblobConfig, place = new AzblobPlace(config)) {
     this.#config = config;
-    this.#limiter = limiter;
+    this.#place = place;
     this.name = `azblob:${config.names.join(";")}`;
     this.#blobs = {
       name: `azblob ${config.accountUrl}/${config.container}`,
-      open: async (descriptor, signal) =>
-        resumable(descriptor, (offset) => this.#open(descriptor, offset, signal), signal),
+      open: async (descriptor, signal) => this.#parts(descriptor, signal),
+      corrupt: ({ digest }) => this.#place.corrupt.add(digest),
     };
   }
 
   async read(signal: AbortSignal): Promise<readonly StoredCache[]> {
-    const container = await this.#client();
     const found = await Promise.all(
-      this.#config.names.map(async (name) => {
-        try {
-          const response = await container
-            .getBlobClient(this.#manifestPath(name))
-            .download(undefined, undefined, { abortSignal: signal });
-          const chunks: Buffer[] = [];
-          for await (const chunk of response.readableStreamBody!) chunks.push(chunk as Buffer);
-          return [{ name, data: Buffer.concat(chunks) }];
-        } catch (error) {
-          if (statusOf(error) === 404) return [];
-          throw this.#explain(error, `read manifest ${name}`);
-        }
-      }),
+      this.#config.names.map(async (name) => ({ name, stored: await this.#manifest(name, signal) })),
     );
-    return found.flat().map(({ name, data }) => ({
-      name: `azblob:${name}`,
-      manifest: decodeManifest(data),
-      blobs: this.#blobs,
-      hasBlob: (digest, during) => this.hasBlob(digest, during),
-    }));
+    return found.flatMap(({ name, stored }) =>
+      stored
+        ? [
+            {
+              name: `azblob:${name}`,
+              manifest: decodeManifest(stored.data),
+              blobs: this.#blobs,
+              hasBlob: (digest: Digest, during: AbortSignal) => this.hasBlob(digest, during),
+            },
+          ]
+        : [],
+    );
+  }
+
+  /** Looks at what is there before the build begins: what comes later is somebody else's. */
+  async begin(signal: AbortSignal): Promise<void> {
+    if (this.#config.merge) await Promise.all(this.#config.names.map((name) => this.#manifest(name, signal)));
+  }
+
+  #manifest(name: string, signal: AbortSignal): Promise<StoredBlob | undefined> {
+    const path = this.#manifestPath(name);
+    let running = this.#place.manifests.get(path);
+    if (!running) {
+      running = this.#place.container.read(path, signal);
+      this.#place.manifests.set(path, running);
+    }
+    return running;
   }
 
   async writeManifest(manifest: CacheManifest, step: Step, signal: AbortSignal): Promise<void> {
-    const data = encodeManifest(manifest);
-    await step.status("writing cache manifest", () => this.#writeManifest(data, signal));
+    await step.status("writing cache manifest", async () => {
+      for (const name of this.#config.names) await this.#writeManifest(name, manifest, signal);
+    });
+    const { bytesSent, bytesReceived } = this.#place.container.stats;
+    const { used } = this.#place.container.retries;
+    const text = `${this.#place.written.size} layers sent (${bytesSent} bytes), ${bytesReceived} bytes received, ${used} retries`;
+    await step.status(text, async () => undefined);
   }
 
-  async #writeManifest(data: Buffer, signal: AbortSignal): Promise<void> {
-    const container = await this.#ensureContainer(signal);
-    for (const name of this.#config.names) {
-      try {
-        await container.getBlockBlobClient(this.#manifestPath(name)).upload(data, data.length, {
-          abortSignal: signal,
-          blobHTTPHeaders: { blobContentType: "application/octet-stream" },
-        });
-      } catch (error) {
-        throw this.#explain(error, `write manifest ${name}`);
-      }
+  async #writeManifest(name: string, manifest: CacheManifest, signal: AbortSignal): Promise<void> {
+    const path = this.#manifestPath(name);
+    const { container } = this.#place;
+    let data = encodeManifest(manifest);
+    if (!this.#config.merge) {
+      await container.write(path, data, {}, signal);
+      return;
     }
+    // what this build began with is replaced; what was written since is kept
+    let known = await this.#manifest(name, signal).catch(() => undefined);
+    for (let merges = 0; merges <= MERGES; merges++) {
+      if (known?.data.equals(data)) return;
+      const condition = known ? { etag: known.etag } : { isNew: true };
+      if (await container.write(path, data, condition, signal)) return;
+      known = await container.read(path, signal);
+      if (!known) continue;
+      const theirs = await readable(known);
+      if (theirs) data = encodeManifest(await mergeManifests(manifest, theirs));
+    }
+    throw new BuildError("AZBLOB_BUSY", `azblob: manifest ${name} is written to by too many others`);
   }
 
-  /** What is there is learnt from one listing; a SAS that may not list falls back to asking one by one. */
+  /** What is there is learnt from one listing; where there may be none, or it would be long, blobs are asked for. */
   async hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    this.#listed ??= this.#list(signal);
-    if (await this.#listed) return this.#present.has(digest);
-    if (this.#present.has(digest)) return true;
-    const container = await this.#client();
-    const blob = container.getBlobClient(this.#blobPath(digest));
-    try {
-      return await this.#limiter.run(() => blob.exists({ abortSignal: signal }));
-    } catch (error) {
-      throw this.#explain(error, `look for ${digest}`);
-    }
+    if (this.#place.written.has(digest)) return true;
+    if (this.#place.corrupt.has(digest)) return false;
+    this.#place.listed ??= this.#list(signal);
+    const listed = await this.#place.listed;
+    return listed ? listed.has(digest) : this.#place.container.has(this.#blobPath(digest), signal);
   }
 
-  /** @returns whether listing is allowed */
-  async #list(signal: AbortSignal): Promise<boolean> {
-    const container = await this.#client();
+  async #list(signal: AbortSignal): Promise<ReadonlyMap<Digest, number> | undefined> {
     const prefix = posix.join(this.#config.prefix, this.#config.blobsPrefix, "/");
-    try {
-      for await (const blob of container.listBlobsFlat({ prefix, abortSignal: signal })) {
-        this.#present.add(blob.name.slice(prefix.length) as Digest);
-      }
-      return true;
-    } catch (error) {
-      if (statusOf(error) === 404) return true;
-      if (statusOf(error) === 403) return false;
-      throw this.#explain(error, "list blobs");
-    }
+    const found = await this.#place.container.list(prefix, signal);
+    return found && new Map([...found].map(([path, size]) => [path.slice(prefix.length) as Digest, size]));
   }
 
-  async putBlob({ digest }: Descriptor, { file: content }: CacheBlob, signal: AbortSignal): Promise<void> {
+  async putBlob(descriptor: Descriptor, { file: content }: CacheBlob, signal: AbortSignal): Promise<void> {
+    const { digest } = descriptor;
     const file = await content();
-    const container = await this.#ensureContainer(signal);
-    const blob = container.getBlockBlobClient(this.#blobPath(digest));
     const { size } = await stat(file);
-    const conditions = { ifNoneMatch: "*" };
-    try {
-      if (size <= SINGLE) {
-        await this.#limiter.run(() =>
-          blob.upload(() => createReadStream(file), size, { abortSignal: signal, conditions }),
+    // somebody may be faster, which is as good; but not where what is there is wrong
+    const condition = this.#place.corrupt.has(digest) ? {} : { isNew: true };
+    const path = this.#blobPath(digest);
+    const { container } = this.#place;
+    if (size <= SINGLE) {
+      await container.inMemory(async () => {
+        await container.write(path, await readPart(file, 0, size), condition, signal);
+      });
+    } else {
+      const ids = await this.#stage(path, file, size, signal);
+      await container.commit(path, ids, condition, signal);
+    }
+    this.#place.corrupt.delete(digest);
+    this.#place.written.add(digest);
+  }
+
+  /** Sends what is not waiting there from an export that broke. @returns the blocks' ids in order */
+  async #stage(path: string, file: string, size: number, signal: AbortSignal): Promise<string[]> {
+    const { container } = this.#place;
+    const staged = await container.stagedBlocks(path, signal);
+    const offsets = Array.from({ length: Math.ceil(size / PART) }, (_, i) => i * PART);
+    return Promise.all(
+      offsets.map(async (offset, i) => {
+        const length = Math.min(PART, size - offset);
+        const id = Buffer.from(`${PART}-${String(i).padStart(8, "0")}`).toString("base64");
+        if (staged.get(id) === length) return id;
+        await container.inMemory(async () =>
+          container.stageBlock(path, id, await readPart(file, offset, length), signal),
         );
-      } else await this.#putBlocks(blob, file, size, signal);
-      this.#present.add(digest);
-    } catch (error) {
-      if (statusOf(error) === 409 || statusOf(error) === 412) this.#present.add(digest);
-      else throw this.#explain(error, `upload ${digest}`);
-    }
+        return id;
+      }),
+    );
   }
 
-  async #putBlocks(blob: BlockBlobClient, file: string, size: number, signal: AbortSignal): Promise<void> {
-    const ids: string[] = [];
-    const blocks: Promise<unknown>[] = [];
-    for (let offset = 0, i = 0; offset < size; offset += BLOCK, i++) {
-      const id = Buffer.from(String(i).padStart(8, "0")).toString("base64");
-      const length = Math.min(BLOCK, size - offset);
-      const start = offset;
-      ids.push(id);
-      blocks.push(
-        this.#limiter.run(() =>
-          blob.stageBlock(id, () => createReadStream(file, { start, end: start + length - 1 }), length, {
-            abortSignal: signal,
-          }),
-        ),
-      );
-    }
-    await Promise.all(blocks);
-    await blob.commitBlockList(ids, { abortSignal: signal, conditions: { ifNoneMatch: "*" } });
-  }
-
-  async #open(
-    { digest }: Descriptor,
-    offset: number,
-    signal: AbortSignal,
-  ): Promise<AsyncIterable<Uint8Array>> {
+  /** The bytes of a blob in order, its parts side by side; a part counts as held in memory until it was taken. */
+  async *#parts({ digest, size }: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const path = this.#blobPath(digest);
+    const stop = new AbortController();
+    const during = AbortSignal.any([signal, stop.signal]);
+    const { container } = this.#place;
+    const parts: Part[] = [];
+    let asked = 0;
     try {
-      const container = await this.#client();
-      const blob = container.getBlobClient(this.#blobPath(digest));
-      const response = await this.#limiter.run(() =>
-        blob.download(offset, undefined, { abortSignal: signal }),
-      );
-      return response.readableStreamBody as unknown as AsyncIterable<Uint8Array>;
-    } catch (error) {
-      throw this.#explain(error, `download ${digest}`);
+      do {
+        while (asked < size && parts.length < AHEAD) {
+          const [offset, count] = [asked, Math.min(PART, size - asked)];
+          asked += count;
+          parts.push(new Part(container, () => container.readRange(path, offset, count, during)));
+        }
+        const part = parts[0];
+        if (!part) continue;
+        yield await part.data;
+        part.release();
+        parts.shift();
+      } while (parts.length > 0 || asked < size);
+    } finally {
+      stop.abort();
+      for (const part of parts) part.release();
     }
   }
 
@@ -174,99 +214,47 @@ export class AzblobBackend implements CacheSource, CacheTarget {
   #blobPath(digest: Digest): string {
     return posix.join(this.#config.prefix, this.#config.blobsPrefix, digest);
   }
+}
 
-  #ensureContainer(signal: AbortSignal): Promise<ContainerClient> {
-    const client = this.#client();
-    this.#ensured ??= client.then(async (container) => {
-      try {
-        await container.createIfNotExists({ abortSignal: signal });
-      } catch (error) {
-        // a SAS for one container may not make containers; the next request tells what it may do
-        if (statusOf(error) !== 403) throw this.#explain(error, "create the container");
-      }
+/** A part of a blob on its way, and the memory it takes. */
+class Part {
+  readonly data: Promise<Buffer>;
+  /** It is not needed any more. */
+  release: () => void = () => undefined;
+
+  constructor(container: AzblobContainer, read: () => Promise<Buffer>) {
+    const released = new Promise<void>((resolve) => (this.release = resolve));
+    this.data = new Promise((resolve, reject) => {
+      void container.inMemory(async () => {
+        const data = read();
+        data.then(resolve, reject);
+        await data.then(() => released).catch(() => undefined);
+      });
     });
-    return this.#ensured.then(() => client);
-  }
-
-  #client(): Promise<ContainerClient> {
-    this.#container ??= this.#connect();
-    return this.#container;
-  }
-
-  async #connect(): Promise<ContainerClient> {
-    const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } =
-      await import("@azure/storage-blob");
-    const { accountUrl, accountName, accountKey, connectionString, sas, container } = this.#config;
-    const options = {
-      retryOptions: { maxTries: 4, tryTimeoutInMs: 300_000, retryDelayInMs: 200, maxRetryDelayInMs: 5000 },
-    };
-    if (connectionString)
-      return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(
-        container,
-      );
-    if (accountKey) {
-      const credential = new StorageSharedKeyCredential(accountName, accountKey.reveal());
-      return new BlobServiceClient(accountUrl, newPipeline(credential, options)).getContainerClient(
-        container,
-      );
-    }
-    if (sas)
-      return new BlobServiceClient(`${accountUrl}?${sas.reveal()}`, undefined, options).getContainerClient(
-        container,
-      );
-    const { DefaultAzureCredential } = await import("@azure/identity");
-    return new BlobServiceClient(accountUrl, new DefaultAzureCredential(), options).getContainerClient(
-      container,
-    );
-  }
-
-  /** What is most likely wrong depends on how the requests are signed. */
-  #forbiddenHint(): string {
-    const { accountKey, connectionString, sas } = this.#config;
-    if (accountKey) return "the account key is wrong, does not belong to the account, or the clock is off";
-    if (connectionString) return "the key in AZURE_STORAGE_CONNECTION_STRING is wrong";
-    if (sas)
-      return "the SAS has expired or lacks the right (read and list to import; create and write as well to export)";
-    return "the identity needs the role Storage Blob Data Contributor on the container (Reader is enough to import)";
-  }
-
-  #explain(error: unknown, what: string): BuildError {
-    const status = statusOf(error);
-    const code = (error as { code?: string }).code ?? codeOf(error);
-    const where = `${this.#config.accountUrl}/${this.#config.container}`;
-    if (status === 403) {
-      const hint = this.#forbiddenHint();
-      return new BuildError(
-        "AZBLOB_FORBIDDEN",
-        `azblob: cannot ${what} in ${where}: ${code ?? "forbidden"} (403); ${hint}`,
-      );
-    }
-    if (status === 404)
-      return new BuildError(
-        "AZBLOB_NOT_FOUND",
-        `azblob: cannot ${what} in ${where}: ${code ?? "not found"} (404)`,
-      );
-    if (status !== undefined)
-      return new BuildError("AZBLOB_FAILED", `azblob: cannot ${what} in ${where}: ${code ?? ""} (${status})`);
-    if (
-      error instanceof Error &&
-      /^(ChainedToken|Aggregate|Credential)|AuthenticationError$/.test(error.name)
-    ) {
-      return new BuildError(
-        "AZBLOB_NO_IDENTITY",
-        `azblob: cannot ${what} in ${where}: no Azure identity gave a token (environment, workload identity, managed identity, az and azd logins); ` +
-          "give secret_access_key, a SAS in account_url or AZURE_STORAGE_CONNECTION_STRING, or sign in",
-        { cause: error },
-      );
-    }
-    const first = messageOf(error)
-      .split("\n")[0]!
-      .replace(/\?[^\s"]*sig=[^\s"]*/g, "?[redacted]");
-    return new BuildError("AZBLOB_UNREACHABLE", `azblob: cannot ${what} in ${where}: ${first}`);
+    this.data.catch(() => undefined);
   }
 }
 
-function statusOf(error: unknown): number | undefined {
-  const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
-  return typeof status === "number" ? status : undefined;
+/** What somebody wrote that is no manifest is not worth keeping. */
+async function readable({ data }: StoredBlob): Promise<CacheManifest | undefined> {
+  try {
+    return decodeManifest(data);
+  } catch {
+    return undefined;
+  }
+}
+
+async function readPart(file: string, offset: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  const handle = await open(file, "r");
+  try {
+    for (let at = 0; at < length;) {
+      const { bytesRead } = await handle.read(buffer, at, length - at, offset + at);
+      if (bytesRead === 0) throw new Error(`${file} is shorter than it was`);
+      at += bytesRead;
+    }
+    return buffer;
+  } finally {
+    await handle.close();
+  }
 }

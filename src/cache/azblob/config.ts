@@ -1,5 +1,5 @@
 // Attributes and environment to an azblob configuration, every mistake with the word that mends it.
-import { BuildError, Secret } from "../../lib/index.js";
+import { BuildError, parseBool, parseDuration, Secret } from "../../lib/index.js";
 import type { AzblobConfig } from "./types.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -13,7 +13,12 @@ export const AZBLOB_ATTRIBUTES = [
   "manifests_prefix",
   "blobs_prefix",
   "secret_access_key",
+  "client_id",
+  "tenant_id",
+  "max_requests",
+  "timeout",
 ];
+export const AZBLOB_EXPORT_ATTRIBUTES = ["merge"];
 
 /** @throws BuildError AZBLOB_* */
 export function azblobConfig(
@@ -89,9 +94,44 @@ export function azblobConfig(
     blobsPrefix: attributes.get("blobs_prefix") || "blobs",
     names: nameText.split(";").filter((name) => name !== ""),
     accountKey: key ? new Secret(key) : undefined,
+    clientId: attributes.get("client_id") || undefined,
+    tenantId: attributes.get("tenant_id") || undefined,
+    maxRequests: maxRequests(pick("max_requests", "BLUEKILN_AZBLOB_MAX_REQUESTS")),
+    merge: mergeFlag(attributes.get("merge") ?? "true"),
+    timeout: timeout(attributes.get("timeout") ?? ""),
     connectionString: connection !== "" && rawUrl === fromConnection.url ? new Secret(connection) : undefined,
     sas,
   };
+}
+
+function maxRequests(text: string): number | undefined {
+  if (text === "") return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1000)
+    throw new BuildError(
+      "AZBLOB_PARAMETER_INVALID",
+      `azblob: max_requests "${text}" is not a number from 1 to 1000`,
+    );
+  return value;
+}
+
+function mergeFlag(text: string): boolean {
+  const value = parseBool(text);
+  if (value === undefined)
+    throw new BuildError("AZBLOB_PARAMETER_INVALID", `azblob: merge "${text}" is neither true nor false`);
+  return value;
+}
+
+/** "90s", "5m", or plain seconds */
+function timeout(text: string): number | undefined {
+  if (text === "") return undefined;
+  const value = parseDuration(/^\d+$/.test(text) ? `${text}s` : text);
+  if (value === undefined || value <= 0)
+    throw new BuildError(
+      "AZBLOB_PARAMETER_INVALID",
+      `azblob: timeout "${text}" is not a duration such as 90s or 5m`,
+    );
+  return value;
 }
 
 function accountFromUrl(url: URL): string {

@@ -1,3 +1,3 @@
 export type * from "./types.js";
-export { AZBLOB_ATTRIBUTES, azblobConfig } from "./config.js";
-export { AzblobBackend } from "./backend.js";
+export { AZBLOB_ATTRIBUTES, AZBLOB_EXPORT_ATTRIBUTES, azblobConfig } from "./config.js";
+export { AzblobBackend, AzblobPlace } from "./backend.js";

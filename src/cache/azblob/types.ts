@@ -15,5 +15,14 @@ export interface AzblobConfig {
   /** without it: a SAS, a connection string, or the environment's Azure sign-in */
   readonly accountKey: Secret | undefined;
   readonly connectionString: Secret | undefined;
+  /** of the identity to sign in with, where there are several */
+  readonly clientId: string | undefined;
+  readonly tenantId: string | undefined;
+  /** requests at once; `undefined`: the usual number */
+  readonly maxRequests: number | undefined;
+  /** an export keeps what others wrote since its build began; else the last writer wins, as in BuildKit */
+  readonly merge: boolean;
+  /** milliseconds for a whole import or export; `undefined`: as long as bytes move */
+  readonly timeout: number | undefined;
   readonly sas: Secret | undefined;
 }

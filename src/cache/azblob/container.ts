@@ -1,0 +1,319 @@
+// One container, as all exports and imports of a build share it: the connection, the bound on requests in flight, what
+// is known to be there. Single requests go through the Azure SDK; when they are made, and made again, is ours.
+import { Limiter, type BuildError } from "../../lib/index.js";
+import type { ContainerClient } from "@azure/storage-blob";
+import { explain, failureOf, statusOf } from "./errors.js";
+import { retrying, RetryBudget } from "./retry.js";
+import type { AzblobConfig } from "./types.js";
+
+/** Requests at once. */
+const IN_FLIGHT = 32;
+/** Bytes of blocks and ranges in memory at once. */
+const IN_MEMORY = 128 << 20;
+/** Milliseconds without a byte after which a request is given up. */
+const STALL = 30_000;
+/** Pages of 5,000 names that a listing may have; a container with more is asked blob by blob. */
+const MAX_PAGES = 4;
+
+export interface StoredBlob {
+  readonly data: Buffer;
+  readonly etag: string;
+}
+
+/** What has to hold for a write. */
+export interface WriteCondition {
+  /** nothing may be there */
+  readonly isNew?: boolean;
+  /** what is there has to be this */
+  readonly etag?: string;
+}
+
+export interface TransferStats {
+  bytesSent: number;
+  bytesReceived: number;
+  requests: number;
+}
+
+export class AzblobContainer {
+  readonly retries = new RetryBudget();
+  readonly stats: TransferStats = { bytesSent: 0, bytesReceived: 0, requests: 0 };
+  readonly #config: AzblobConfig;
+  readonly #requests: Limiter;
+  readonly #memory: Limiter;
+  #client: Promise<ContainerClient> | undefined;
+  #exists: Promise<void> | undefined;
+  #isKnownToExist = false;
+
+  /** @param unit bytes of a block or range at most */
+  constructor(config: AzblobConfig, unit: number) {
+    this.#config = config;
+    this.#requests = new Limiter(config.maxRequests ?? IN_FLIGHT);
+    this.#memory = new Limiter(Math.floor(IN_MEMORY / unit));
+  }
+
+  /** Runs a task that holds a block in memory. */
+  inMemory<T>(task: () => Promise<T>): Promise<T> {
+    return this.#memory.run(task);
+  }
+
+  /** A small blob; `undefined` if it is not there. @throws BuildError AZBLOB_* */
+  async read(path: string, signal: AbortSignal): Promise<StoredBlob | undefined> {
+    try {
+      return await this.#try(signal, async (container, attempt) => {
+        const response = await container
+          .getBlobClient(path)
+          .download(undefined, undefined, { abortSignal: attempt.signal });
+        const data = await attempt.collect(response.readableStreamBody!, response.contentLength ?? 0);
+        return { data, etag: response.etag ?? "" };
+      });
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw this.#explain(error, `read ${path}`);
+    }
+  }
+
+  /** `count` bytes from `offset` on, which have to be there. @throws BuildError AZBLOB_* */
+  async readRange(path: string, offset: number, count: number, signal: AbortSignal): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafe(count);
+    let received = 0;
+    try {
+      return await this.#try(signal, async (container, attempt) => {
+        // what has come is kept: the next try asks for the rest
+        const response = await container
+          .getBlobClient(path)
+          .download(offset + received, count - received, { abortSignal: attempt.signal });
+        await attempt.each(response.readableStreamBody!, (chunk) => {
+          received += chunk.copy(buffer, received);
+        });
+        if (received < count) throw new Error(`${path} ended after ${offset + received} bytes`);
+        return buffer;
+      });
+    } catch (error) {
+      throw this.#explain(error, `download ${path}`);
+    }
+  }
+
+  /** Sizes by name; `undefined` if they cannot be listed, or are too many. @throws BuildError AZBLOB_* */
+  async list(prefix: string, signal: AbortSignal): Promise<ReadonlyMap<string, number> | undefined> {
+    const found = new Map<string, number>();
+    let marker: string | undefined;
+    try {
+      for (let page = 0; page < MAX_PAGES; page++) {
+        const continuationToken = marker;
+        const result = await this.#try(signal, async (container, attempt) => {
+          const pages = container.listBlobsFlat({ prefix, abortSignal: attempt.signal }).byPage({
+            ...(continuationToken !== undefined && { continuationToken }),
+          });
+          const next = await pages.next();
+          return next.done ? undefined : next.value;
+        });
+        for (const blob of result?.segment.blobItems ?? [])
+          found.set(blob.name, blob.properties.contentLength ?? 0);
+        this.#isKnownToExist = true;
+        marker = result?.continuationToken;
+        if (marker === undefined || marker === "") return found;
+      }
+      return undefined;
+    } catch (error) {
+      if (statusOf(error) === 404) return found;
+      if (statusOf(error) === 403) return undefined;
+      throw this.#explain(error, "list blobs");
+    }
+  }
+
+  /** @throws BuildError AZBLOB_* */
+  async has(path: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      return await this.#try(signal, (container, attempt) =>
+        container.getBlobClient(path).exists({ abortSignal: attempt.signal }),
+      );
+    } catch (error) {
+      throw this.#explain(error, `look for ${path}`);
+    }
+  }
+
+  /** @returns false if the condition did not hold. @throws BuildError AZBLOB_* */
+  write(path: string, data: Buffer, condition: WriteCondition, signal: AbortSignal): Promise<boolean> {
+    return this.#conditional(
+      `write ${path}`,
+      async () => {
+        await this.#try(signal, (container, attempt) =>
+          container.getBlockBlobClient(path).upload(data, data.length, {
+            abortSignal: attempt.signal,
+            conditions: conditionsOf(condition),
+            blobHTTPHeaders: { blobContentType: "application/octet-stream" },
+          }),
+        );
+        this.stats.bytesSent += data.length;
+      },
+      signal,
+    );
+  }
+
+  /** Blocks that are not part of a blob yet. @throws BuildError AZBLOB_* */
+  async stageBlock(path: string, id: string, data: Buffer, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#ensure(signal);
+      await this.#try(signal, (container, attempt) =>
+        container.getBlockBlobClient(path).stageBlock(id, data, data.length, { abortSignal: attempt.signal }),
+      );
+      this.stats.bytesSent += data.length;
+    } catch (error) {
+      throw this.#explain(error, `upload a block of ${path}`);
+    }
+  }
+
+  /** Sizes of blocks that wait to become part of a blob, by id. */
+  async stagedBlocks(path: string, signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+    try {
+      const list = await this.#try(signal, (container, attempt) =>
+        container.getBlockBlobClient(path).getBlockList("uncommitted", { abortSignal: attempt.signal }),
+      );
+      return new Map((list.uncommittedBlocks ?? []).map(({ name, size }) => [name, size]));
+    } catch {
+      // nothing is there, or we may not look: all blocks are sent
+      return new Map();
+    }
+  }
+
+  /** @returns false if the condition did not hold. @throws BuildError AZBLOB_* */
+  commit(path: string, ids: string[], condition: WriteCondition, signal: AbortSignal): Promise<boolean> {
+    return this.#conditional(
+      `upload ${path}`,
+      async () => {
+        await this.#try(signal, (container, attempt) =>
+          container
+            .getBlockBlobClient(path)
+            .commitBlockList(ids, { abortSignal: attempt.signal, conditions: conditionsOf(condition) }),
+        );
+      },
+      signal,
+    );
+  }
+
+  async #conditional(what: string, task: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.#ensure(signal);
+      await task();
+      return true;
+    } catch (error) {
+      if (statusOf(error) === 409 || statusOf(error) === 412) return false;
+      throw this.#explain(error, what);
+    }
+  }
+
+  /** Makes the container, unless a listing has shown that it is there. */
+  #ensure(signal: AbortSignal): Promise<void> {
+    if (this.#isKnownToExist) return Promise.resolve();
+    this.#exists ??= this.#try(signal, async (container, attempt) => {
+      await container.createIfNotExists({ abortSignal: attempt.signal });
+    }).catch((error: unknown) => {
+      // a SAS for one container may not make containers; the next request tells what it may do
+      if (statusOf(error) !== 403) throw this.#explain(error, "create the container");
+    });
+    return this.#exists;
+  }
+
+  #try<T>(
+    signal: AbortSignal,
+    task: (container: ContainerClient, attempt: Attempt) => Promise<T>,
+  ): Promise<T> {
+    return this.#requests.run(() =>
+      retrying(
+        async () => {
+          this.#client ??= connect(this.#config);
+          const container = await this.#client;
+          this.stats.requests++;
+          using attempt = new Attempt(signal, this.stats);
+          return await attempt.run(() => task(container, attempt));
+        },
+        failureOf,
+        this.retries,
+        signal,
+      ),
+    );
+  }
+
+  #explain(error: unknown, what: string): BuildError {
+    return explain(error, what, this.#config);
+  }
+}
+
+/** One try of a request: it is given up when nothing moves for a while. */
+class Attempt implements Disposable {
+  readonly signal: AbortSignal;
+  readonly #stalled = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  readonly #stats: TransferStats;
+
+  constructor(signal: AbortSignal, stats: TransferStats) {
+    this.#stats = stats;
+    this.signal = AbortSignal.any([signal, this.#stalled.signal]);
+    this.#timer = setTimeout(() => this.#stalled.abort(new Error("no bytes for a while")), STALL);
+  }
+
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    try {
+      return await task();
+    } catch (error) {
+      throw this.#stalled.signal.aborted ? (this.#stalled.signal.reason as Error) : error;
+    }
+  }
+
+  /** `for await` over a body would halve its rate. */
+  each(stream: NodeJS.ReadableStream, take: (chunk: Buffer) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      stream.on("data", (chunk: Buffer) => {
+        this.#timer.refresh();
+        this.#stats.bytesReceived += chunk.length;
+        take(chunk);
+      });
+      stream.on("end", resolve);
+      stream.on("error", reject);
+      stream.on("close", () => reject(new Error("the connection was closed")));
+    });
+  }
+
+  async collect(stream: NodeJS.ReadableStream, size: number): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    await this.each(stream, (chunk) => chunks.push(chunk));
+    const data = Buffer.concat(chunks);
+    if (data.length < size) throw new Error(`ended after ${data.length} of ${size} bytes`);
+    return data;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function conditionsOf({ isNew, etag }: WriteCondition): { ifNoneMatch?: string; ifMatch?: string } {
+  if (isNew === true) return { ifNoneMatch: "*" };
+  return etag === undefined ? {} : { ifMatch: etag };
+}
+
+async function connect(config: AzblobConfig): Promise<ContainerClient> {
+  const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } = await import("@azure/storage-blob");
+  const { accountUrl, accountName, accountKey, connectionString, sas, container } = config;
+  // tries are counted here, not there
+  const options = { retryOptions: { maxTries: 1, tryTimeoutInMs: 600_000 } };
+  if (connectionString)
+    return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(
+      container,
+    );
+  if (accountKey) {
+    const credential = new StorageSharedKeyCredential(accountName, accountKey.reveal());
+    return new BlobServiceClient(accountUrl, newPipeline(credential, options)).getContainerClient(container);
+  }
+  if (sas)
+    return new BlobServiceClient(`${accountUrl}?${sas.reveal()}`, undefined, options).getContainerClient(
+      container,
+    );
+  const { DefaultAzureCredential } = await import("@azure/identity");
+  const { clientId, tenantId } = config;
+  const credential = new DefaultAzureCredential({
+    ...(clientId !== undefined && { managedIdentityClientId: clientId, workloadIdentityClientId: clientId }),
+    ...(tenantId !== undefined && { tenantId }),
+  });
+  return new BlobServiceClient(accountUrl, credential, options).getContainerClient(container);
+}
