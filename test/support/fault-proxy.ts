@@ -6,12 +6,18 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { json } from "node:stream/consumers";
 
+export interface ProxyStats {
+  readonly faults: Readonly<Record<string, number>>;
+  /** requests by operation: "GetBlob", "PutBlock" */
+  readonly ops: Readonly<Record<string, number>>;
+}
+
 export interface FaultProxy {
   /** host and port to use instead of the server's */
   readonly address: string;
   /** replaces all rules; see `azproxy.mjs --help` */
   setFaults(rules: readonly object[]): Promise<void>;
-  stats(): Promise<{ readonly faults: Readonly<Record<string, number>> }>;
+  stats(): Promise<ProxyStats>;
   stop(): void;
 }
 
