@@ -97,6 +97,9 @@ async function exportOne(
         if (output.push)
           for (const name of names) await push(engine, images, index, name, source, step, signal);
       } else {
+        // they come side by side, though they are written one after another
+        const layers = images.flatMap(({ image }) => image.layers);
+        for (const layer of layers) source.file(layer).catch(() => undefined);
         await step.status("sending tarball", () => writeTarball(output, images, index, names, source));
       }
       const top = index?.descriptor ?? images[0]!.image.descriptor;

@@ -15,6 +15,9 @@ interface Transfer {
   readonly temporary: string;
 }
 
+/** Bytes that are written at once. */
+const BATCH = 1 << 20;
+
 let counter = 0;
 
 export class BlobStore {
@@ -122,11 +125,13 @@ export class BlobStore {
     try {
       const hash = createHash("sha256");
       let size = 0;
+      const batch = new Batch(file);
       for await (const chunk of received(descriptor, provider, this.#stallTimeout, signal)) {
         hash.update(chunk);
         size += chunk.length;
-        await writeAll(file, chunk);
+        await batch.add(chunk);
       }
+      await batch.write();
       const digest = `sha256:${hash.digest("hex")}`;
       if (digest !== descriptor.digest) {
         provider.corrupt?.(descriptor);
@@ -173,6 +178,32 @@ async function* received(
   }
 }
 
-async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+/** Chunks of a file, written many at once. */
+class Batch {
+  readonly #file: FileHandle;
+  #chunks: Uint8Array[] = [];
+  #size = 0;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  async add(chunk: Uint8Array): Promise<void> {
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+    if (this.#size >= BATCH) await this.write();
+  }
+
+  async write(): Promise<void> {
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    this.#size = 0;
+    if (chunks.length === 0) return;
+    const total = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    let { bytesWritten } = await this.#file.writev(chunks);
+    // a full disk or a signal may cut a write short
+    const rest = bytesWritten < total ? Buffer.concat(chunks) : undefined;
+    while (rest && bytesWritten < total)
+      bytesWritten += (await this.#file.write(rest, bytesWritten)).bytesWritten;
+  }
 }

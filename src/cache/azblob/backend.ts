@@ -197,7 +197,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
         }
         const part = parts[0];
         if (!part) continue;
-        yield await part.data;
+        yield* await part.data;
         part.release();
         parts.shift();
       } while (parts.length > 0 || asked < size);
@@ -218,11 +218,11 @@ export class AzblobBackend implements CacheSource, CacheTarget {
 
 /** A part of a blob on its way, and the memory it takes. */
 class Part {
-  readonly data: Promise<Buffer>;
+  readonly data: Promise<readonly Buffer[]>;
   /** It is not needed any more. */
   release: () => void = () => undefined;
 
-  constructor(container: AzblobContainer, read: () => Promise<Buffer>) {
+  constructor(container: AzblobContainer, read: () => Promise<readonly Buffer[]>) {
     const released = new Promise<void>((resolve) => (this.release = resolve));
     this.data = new Promise((resolve, reject) => {
       void container.inMemory(async () => {

@@ -72,9 +72,14 @@ export class AzblobContainer {
     }
   }
 
-  /** `count` bytes from `offset` on, which have to be there. @throws BuildError AZBLOB_* */
-  async readRange(path: string, offset: number, count: number, signal: AbortSignal): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(count);
+  /** `count` bytes from `offset` on, as they came, which have to be there. @throws BuildError AZBLOB_* */
+  async readRange(
+    path: string,
+    offset: number,
+    count: number,
+    signal: AbortSignal,
+  ): Promise<readonly Buffer[]> {
+    const chunks: Buffer[] = [];
     let received = 0;
     try {
       return await this.#try(signal, async (container, attempt) => {
@@ -83,10 +88,12 @@ export class AzblobContainer {
           .getBlobClient(path)
           .download(offset + received, count - received, { abortSignal: attempt.signal });
         await attempt.each(response.readableStreamBody!, (chunk) => {
-          received += chunk.copy(buffer, received);
+          const part = chunk.subarray(0, count - received);
+          chunks.push(part);
+          received += part.length;
         });
         if (received < count) throw new Error(`${path} ended after ${offset + received} bytes`);
-        return buffer;
+        return chunks;
       });
     } catch (error) {
       throw this.#explain(error, `download ${path}`);
