@@ -181,7 +181,8 @@ export class Build {
     caches.catch(() => undefined);
     const metadata = await output;
     await caches;
-    return metadata;
+    const traffic = this.#places.traffic();
+    return Object.keys(traffic).length > 0 ? { ...metadata, "bluekiln.cache.traffic": traffic } : metadata;
   }
 
   #solver(

@@ -10,9 +10,9 @@ import {
   type ResultLayer,
   type RefResult,
 } from "../cache/index.js";
-import { Limiter, messageOf, within, type Digest } from "../lib/index.js";
+import { formatBytes, Limiter, messageOf, within, type Digest } from "../lib/index.js";
 import type { Progress, Step } from "../progress/index.js";
-import type { LayerFormat, Ref } from "../snapshot/index.js";
+import type { LayerDescriptor, LayerFormat, Ref } from "../snapshot/index.js";
 import type { KeyNode } from "../solver/index.js";
 import type { Engine } from "./engine.js";
 import type { BuildRequest } from "./types.js";
@@ -102,21 +102,41 @@ async function exportResults(target: CacheTarget, task: Export, nodes: Set<KeyNo
   const layers = [
     ...new Map(manifest.layers.map(({ descriptor }) => [descriptor.digest, descriptor])).values(),
   ];
+  const [sent, present] = [new Tally(), new Tally()];
   await Promise.all(
     layers
       .sort((a, b) => b.size - a.size)
       .map(async (descriptor) => {
         const { digest } = descriptor;
-        if (await target.hasBlob(digest, signal)) return;
+        if (await target.hasBlob(digest, signal)) return present.add(descriptor);
         const ref = refs.get(digest);
         const blob = {
           file: () => engine.refs.blobFile(descriptor, ref, signal),
           providers: (ref?.providers ?? []).map(({ name }) => name),
         };
         await step.status(`writing layer ${digest}`, () => target.putBlob(descriptor, blob, signal));
+        sent.add(descriptor);
       }),
   );
   await target.writeManifest(manifest, step, signal);
+  const { retries = 0 } = target.traffic ?? {};
+  const tried = retries > 0 ? `, ${retries} ${retries === 1 ? "retry" : "retries"}` : "";
+  await step.status(`${sent.text} sent, ${present.text} there already${tried}`, async () => undefined);
+}
+
+/** Layers and their bytes. */
+class Tally {
+  #count = 0;
+  #bytes = 0;
+
+  add({ size }: LayerDescriptor): void {
+    this.#count++;
+    this.#bytes += size;
+  }
+
+  get text(): string {
+    return `${this.#count} ${this.#count === 1 ? "layer" : "layers"} (${formatBytes(this.#bytes)})`;
+  }
 }
 
 async function prepare(

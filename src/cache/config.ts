@@ -15,7 +15,7 @@ import {
 import { LocalBackend, type LocalCacheFolder } from "./local/index.js";
 import type { OciCacheForm } from "./oci.js";
 import { RegistryBackend } from "./registry/index.js";
-import type { CacheSource, CacheTarget } from "./types.js";
+import type { CacheSource, CacheTarget, CacheTraffic } from "./types.js";
 
 type Attributes = ReadonlyMap<string, string>;
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -188,6 +188,15 @@ export class CachePlaces {
       case "local":
         return new LocalBackend(place.place, form);
     }
+  }
+
+  /** What has been moved so far, by container. */
+  traffic(): Readonly<Record<string, CacheTraffic>> {
+    const entries = [...this.#containers.values()].map(({ container }) => {
+      const { stats, retries, url } = container;
+      return [url, { ...stats, retries: retries.used }] as const;
+    });
+    return Object.fromEntries(entries);
   }
 
   #container(config: AzblobConfig): AzblobPlace {

@@ -75,7 +75,7 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
     });
   }
 
-  save(record: StoredRecord, result: RefResult | undefined): RecordId {
+  save(record: StoredRecord, result: RefResult | undefined, createdAt = Date.now()): RecordId {
     if (record.inputs.length === 0) return record.digest;
     return this.#database.transaction(() => {
       const existing = this.#find(record);
@@ -90,9 +90,7 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
       const results = saved?.results ?? [];
       const known = results.some((other) => other.layer === layer);
       const all =
-        result && !known
-          ? [{ layer, createdAt: Date.now() }, ...results.filter((r) => this.#isThere(r.layer))]
-          : results;
+        result && !known ? [{ layer, createdAt }, ...results.filter((r) => this.#isThere(r.layer))] : results;
       const stamp = this.#refs.activity.now();
       void this.#records.put(id, { digest: record.digest, inputs, results: all, stamp });
       others.forEach((links, i) => {

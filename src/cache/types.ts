@@ -52,6 +52,13 @@ export interface CacheSource {
   read(signal: AbortSignal): Promise<readonly StoredCache[]>;
 }
 
+export interface CacheTraffic {
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly requests: number;
+  readonly retries: number;
+}
+
 /** A blob to be written. */
 export interface CacheBlob {
   /** a file with it; asked for only if its bytes are needed */
@@ -64,6 +71,8 @@ export interface CacheBlob {
 export interface CacheTarget {
   /** what the export calls itself: "exporting cache to registry" */
   readonly title: string;
+  /** what has been moved for this build so far, imports from the same place included */
+  readonly traffic?: CacheTraffic;
   /** Called when the build begins. */
   begin?(signal: AbortSignal): Promise<void>;
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;

@@ -2,11 +2,10 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { EngineOptions } from "../builder/index.js";
-import { BuildError, parseDuration } from "../lib/index.js";
+import { BuildError, parseBytes, parseDuration } from "../lib/index.js";
 import { inUserNamespace } from "../linux/index.js";
 import type { GcLimits } from "../prune/index.js";
 import type { ParsedFlags } from "./flags.js";
-import { parseBytes } from "./units.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

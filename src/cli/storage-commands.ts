@@ -1,14 +1,14 @@
 // `bluekiln du`, `bluekiln prune` and `bluekiln doctor`: what the state folder holds, removing it, whether it is sound.
 import { createInterface } from "node:readline/promises";
 import { Engine } from "../builder/index.js";
-import { BuildError } from "../lib/index.js";
+import { BuildError, formatBytes, parseBytes } from "../lib/index.js";
 import { runInUserNamespace } from "../linux/index.js";
 import type { PruneOptions, UsageRecord } from "../prune/index.js";
 import { engineOptions, installSignals } from "./engine.js";
 import { plainFailure } from "./failure.js";
 import { DOCTOR_FLAGS, DU_FLAGS, parseFlags, PRUNE_FLAGS, type FlagSet, type ParsedFlags } from "./flags.js";
 import { DOCTOR_HELP, DU_HELP, PRUNE_HELP } from "./help.js";
-import { formatAge, formatBytes, parseBytes } from "./units.js";
+import { formatAge } from "./units.js";
 
 type Run = (engine: Engine, flags: ParsedFlags, signal: AbortSignal) => Promise<number>;
 

@@ -3,6 +3,7 @@ export * from "./errors.js";
 export * from "./go-bool.js";
 export * from "./go-duration.js";
 export * from "./go-json.js";
+export * from "./go-units.js";
 export * from "./limiter.js";
 export * from "./secret.js";
 export * from "./csv.js";

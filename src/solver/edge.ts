@@ -202,9 +202,10 @@ export class EdgeState<R> {
     const solver = this.#solver;
     const outputs = await solver.run(this.vertex, this.inputs, { kind: "miss", reason: this.#missReason });
     const value = outputs[this.index] as R;
+    const createdAt = Date.now();
     for (const key of keys) {
-      key.result = { value, createdAt: Date.now() };
-      solver.save(key, value);
+      key.result = { value, createdAt };
+      solver.save(key, value, createdAt);
     }
     return value;
   }
@@ -246,7 +247,7 @@ export class EdgeState<R> {
     for (const key of keys) {
       key.result = { value, createdAt };
       this.#solver.adopt(key, store, ids);
-      this.#solver.save(key, value);
+      this.#solver.save(key, value, createdAt);
     }
     this.#loadedKeys = keys;
     this.#solver.completed(this.vertex, { kind: "hit", source: store.name });

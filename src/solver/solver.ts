@@ -280,7 +280,7 @@ export class Solver<R> {
   }
 
   /** Records a key and its result in the local store. */
-  save(key: KeyNode, value: R): void {
+  save(key: KeyNode, value: R, createdAt: number): void {
     const { local } = this.#options;
     const saved = (node: KeyNode): RecordId[] => {
       if (node.isRandom) return [];
@@ -295,7 +295,7 @@ export class Solver<R> {
     if (key.isRandom || key.inputs.length === 0) return;
     const record = this.#storable(key, saved);
     if (!record) return;
-    key.remember(local, local.save(record, value));
+    key.remember(local, local.save(record, value, createdAt));
   }
 
   #storable(node: KeyNode, saved: (node: KeyNode) => RecordId[]): StoredRecord | undefined {

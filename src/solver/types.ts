@@ -76,7 +76,8 @@ export interface CacheStore<R> {
 
 /** A store that takes new records. */
 export interface WritableCacheStore<R> extends CacheStore<R> {
-  save(record: StoredRecord, result: R | undefined): RecordId;
+  /** @param createdAt of the result; milliseconds since 1970 */
+  save(record: StoredRecord, result: R | undefined, createdAt?: number): RecordId;
 }
 
 export type MissReason =

@@ -83,9 +83,20 @@ describe("requests", () => {
     const args = ["--state-dir", state, "--cache-to", cache("requests", ",mode=max")];
     // the container is there already
     await build(contextOf(1), "--state-dir", stateDir(), "--cache-to", cache("requests", ",mode=max"));
-    const first = await requestsOf(() => build(context, ...args));
+    const metadata = join(services.work, "metadata.json");
+    const shown: string[] = [];
+    const first = await requestsOf(async () =>
+      shown.push(await build(context, ...args, "--metadata-file", metadata)),
+    );
     expect(total(first)).toBeLessThanOrEqual(44);
-    const again = await requestsOf(() => build(context, ...args));
+    expect(shown[0]).toMatch(/41 layers \([\d.]+kB\) sent, 0 layers \(0B\) there already/);
+    const traffic = (JSON.parse(readFileSync(metadata, "utf8")) as Record<string, Record<string, object>>)[
+      "bluekiln.cache.traffic"
+    ]!;
+    expect(Object.keys(traffic)).toEqual([`http://${azure.address}/devstoreaccount1/requests`]);
+    expect(Object.values(traffic)[0]).toMatchObject({ retries: 0, requests: total(first) });
+    const again = await requestsOf(async () => shown.push(await build(context, ...args)));
+    expect(shown[1]).toMatch(/0 layers \(0B\) sent, 41 layers \([\d.]+kB\) there already/);
     expect(total(again)).toBeLessThanOrEqual(3);
     // equal manifests are not written
     expect(again["PutBlob"] ?? 0).toBe(0);

@@ -12,6 +12,11 @@ export interface ProxyStats {
   readonly ops: Readonly<Record<string, number>>;
 }
 
+interface RawStats {
+  readonly faults: ProxyStats["faults"];
+  readonly ops: Readonly<Record<string, { readonly n: number }>>;
+}
+
 export interface FaultProxy {
   /** host and port to use instead of the server's */
   readonly address: string;
@@ -34,7 +39,10 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     setFaults: async (rules) => {
       await ask(control, "PUT", "/faults", rules);
     },
-    stats: async () => (await ask(control, "GET", "/stats")) as Awaited<ReturnType<FaultProxy["stats"]>>,
+    stats: async () => {
+      const { faults, ops } = (await ask(control, "GET", "/stats")) as RawStats;
+      return { faults, ops: Object.fromEntries(Object.entries(ops).map(([op, { n }]) => [op, n])) };
+    },
     stop: () => void child.kill(),
   };
 }

@@ -8,7 +8,14 @@ import type { BlobProvider, Descriptor } from "../../content/index.js";
 import type { Step } from "../../progress/index.js";
 import { decodeManifest, encodeManifest } from "../manifest.js";
 import { mergeManifests } from "../merge.js";
-import type { CacheBlob, CacheManifest, CacheSource, CacheTarget, StoredCache } from "../types.js";
+import type {
+  CacheBlob,
+  CacheManifest,
+  CacheSource,
+  CacheTarget,
+  CacheTraffic,
+  StoredCache,
+} from "../types.js";
 import { AzblobContainer, type StoredBlob } from "./container.js";
 import type { AzblobConfig } from "./types.js";
 
@@ -62,6 +69,11 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     };
   }
 
+  get traffic(): CacheTraffic {
+    const { stats, retries } = this.#place.container;
+    return { ...stats, retries: retries.used };
+  }
+
   async read(signal: AbortSignal): Promise<readonly StoredCache[]> {
     const found = await Promise.all(
       this.#config.names.map(async (name) => ({ name, stored: await this.#manifest(name, signal) })),
@@ -99,10 +111,6 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     await step.status("writing cache manifest", async () => {
       for (const name of this.#config.names) await this.#writeManifest(name, manifest, signal);
     });
-    const { bytesSent, bytesReceived } = this.#place.container.stats;
-    const { used } = this.#place.container.retries;
-    const text = `${this.#place.written.size} layers sent (${bytesSent} bytes), ${bytesReceived} bytes received, ${used} retries`;
-    await step.status(text, async () => undefined);
   }
 
   async #writeManifest(name: string, manifest: CacheManifest, signal: AbortSignal): Promise<void> {

@@ -36,6 +36,8 @@ export interface TransferStats {
 
 export class AzblobContainer {
   readonly retries = new RetryBudget();
+  /** without anything secret */
+  readonly url: string;
   readonly stats: TransferStats = { bytesSent: 0, bytesReceived: 0, requests: 0 };
   readonly #config: AzblobConfig;
   readonly #requests: Limiter;
@@ -47,6 +49,7 @@ export class AzblobContainer {
   /** @param unit bytes of a block or range at most */
   constructor(config: AzblobConfig, unit: number) {
     this.#config = config;
+    this.url = `${config.accountUrl}/${config.container}`;
     this.#requests = new Limiter(config.maxRequests ?? IN_FLIGHT);
     this.#memory = new Limiter(Math.floor(IN_MEMORY / unit));
   }

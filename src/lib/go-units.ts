@@ -1,0 +1,22 @@
+// Sizes as docker's commands print and take them.
+
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+
+/** Four digits and a decimal unit: "1.987MB". */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${Number(value.toPrecision(4))}${UNITS[unit]}`;
+}
+
+/** Bytes of "512", "2gb", "1.5 GiB"; units are binary, as in docker; `undefined` if it is no size. */
+export function parseBytes(text: string): number | undefined {
+  const [, number, unit = ""] = /^(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?$/i.exec(text) ?? [];
+  if (number === undefined) return undefined;
+  const power = ["", "k", "m", "g", "t", "p"].indexOf(unit.toLowerCase());
+  return Math.floor(Number(number) * 1024 ** power);
+}
