@@ -85,3 +85,27 @@ it("a connection string from the environment", () => {
     "CACHED",
   );
 });
+
+it("nothing at all, for a container that everybody may read", async () => {
+  const account = new BlobServiceClient(services.azure, credential);
+  await account.createContainer("open", { access: "container" });
+  const place = `container=open,account_url=${services.azure},account_name=devstoreaccount1`;
+  const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "open" });
+  const env = { AZURE_TOKEN_CREDENTIALS: "prod" };
+  const build = (...args: string[]) => {
+    const state = mkdtempSync(join(services.work, "state-"));
+    return bluekiln(["build", "--progress=plain", "--state-dir", state, ...args, context], { env });
+  };
+  const exported = build("--cache-to", `type=azblob,name=open,${place},secret_access_key=${KEY}`);
+  expect(exported.status).toBe(0);
+  const out = mkdtempSync(join(services.work, "out-"));
+  const imported = build("--cache-from", `type=azblob,name=open,${place}`, "--output", out);
+  expect(imported.stderr).toMatch(/COPY f \/\n#\d+ CACHED/);
+  expect(imported.status).toBe(0);
+  // writing needs an identity, and what is not open to everybody says so
+  const refused = build("--cache-to", `type=azblob,name=open,${place}`);
+  expect(refused.status).toBe(1);
+  await account.createContainer("closed");
+  const closed = build("--cache-from", `type=azblob,name=open,${place.replace("open", "closed")}`);
+  expect(closed.stderr).toContain("no Azure identity gave a token");
+});

@@ -2,7 +2,7 @@
 // is known to be there. Single requests go through the Azure SDK; when they are made, and made again, is ours.
 import { Limiter, type BuildError } from "../../lib/index.js";
 import type { ContainerClient } from "@azure/storage-blob";
-import { explain, failureOf, statusOf } from "./errors.js";
+import { explain, failureOf, isIdentityError, statusOf } from "./errors.js";
 import { retrying, RetryBudget } from "./retry.js";
 import type { AzblobConfig } from "./types.js";
 
@@ -62,7 +62,7 @@ export class AzblobContainer {
   /** A small blob; `undefined` if it is not there. @throws BuildError AZBLOB_* */
   async read(path: string, signal: AbortSignal): Promise<StoredBlob | undefined> {
     try {
-      return await this.#try(signal, async (container, attempt) => {
+      return await this.#tryRead(signal, async (container, attempt) => {
         const response = await container
           .getBlobClient(path)
           .download(undefined, undefined, { abortSignal: attempt.signal });
@@ -85,7 +85,7 @@ export class AzblobContainer {
     const chunks: Buffer[] = [];
     let received = 0;
     try {
-      return await this.#try(signal, async (container, attempt) => {
+      return await this.#tryRead(signal, async (container, attempt) => {
         // what has come is kept: the next try asks for the rest
         const response = await container
           .getBlobClient(path)
@@ -110,7 +110,7 @@ export class AzblobContainer {
     try {
       for (let page = 0; page < MAX_PAGES; page++) {
         const continuationToken = marker;
-        const result = await this.#try(signal, async (container, attempt) => {
+        const result = await this.#tryRead(signal, async (container, attempt) => {
           const pages = container.listBlobsFlat({ prefix, abortSignal: attempt.signal }).byPage({
             ...(continuationToken !== undefined && { continuationToken }),
           });
@@ -134,7 +134,7 @@ export class AzblobContainer {
   /** @throws BuildError AZBLOB_* */
   async has(path: string, signal: AbortSignal): Promise<boolean> {
     try {
-      return await this.#try(signal, (container, attempt) =>
+      return await this.#tryRead(signal, (container, attempt) =>
         container.getBlobClient(path).exists({ abortSignal: attempt.signal }),
       );
     } catch (error) {
@@ -224,15 +224,28 @@ export class AzblobContainer {
     return this.#exists;
   }
 
-  #try<T>(
-    signal: AbortSignal,
-    task: (container: ContainerClient, attempt: Attempt) => Promise<T>,
-  ): Promise<T> {
+  /** As `#try`; what is open to everybody is read without an identity where there is none. */
+  async #tryRead<T>(signal: AbortSignal, task: Task<T>): Promise<T> {
+    try {
+      return await this.#try(signal, task);
+    } catch (error) {
+      if (!isIdentityError(error)) throw error;
+      const open = connect(this.#config, true);
+      try {
+        const result = await this.#try(signal, task, open);
+        this.#client = open;
+        return result;
+      } catch {
+        throw error;
+      }
+    }
+  }
+
+  #try<T>(signal: AbortSignal, task: Task<T>, client = this.#connected()): Promise<T> {
     return this.#requests.run(() =>
       retrying(
         async () => {
-          this.#client ??= connect(this.#config);
-          const container = await this.#client;
+          const container = await client;
           this.stats.requests++;
           using attempt = new Attempt(signal, this.stats);
           return await attempt.run(() => task(container, attempt));
@@ -244,10 +257,17 @@ export class AzblobContainer {
     );
   }
 
+  #connected(): Promise<ContainerClient> {
+    this.#client ??= connect(this.#config);
+    return this.#client;
+  }
+
   #explain(error: unknown, what: string): BuildError {
     return explain(error, what, this.#config);
   }
 }
+
+type Task<T> = (container: ContainerClient, attempt: Attempt) => Promise<T>;
 
 /** One try of a request: it is given up when nothing moves for a while. */
 class Attempt implements Disposable {
@@ -302,7 +322,8 @@ function conditionsOf({ isNew, etag }: WriteCondition): { ifNoneMatch?: string; 
   return etag === undefined ? {} : { ifMatch: etag };
 }
 
-async function connect(config: AzblobConfig): Promise<ContainerClient> {
+/** @param anonymous without an identity, where nothing else signs requests */
+async function connect(config: AzblobConfig, anonymous = false): Promise<ContainerClient> {
   const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } = await import("@azure/storage-blob");
   const { accountUrl, accountName, accountKey, connectionString, sas, container } = config;
   // tries are counted here, not there
@@ -319,6 +340,7 @@ async function connect(config: AzblobConfig): Promise<ContainerClient> {
     return new BlobServiceClient(`${accountUrl}?${sas.reveal()}`, undefined, options).getContainerClient(
       container,
     );
+  if (anonymous) return new BlobServiceClient(accountUrl, undefined, options).getContainerClient(container);
   const { DefaultAzureCredential } = await import("@azure/identity");
   const { clientId, tenantId } = config;
   const credential = new DefaultAzureCredential({

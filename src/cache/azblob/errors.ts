@@ -28,10 +28,11 @@ export function failureOf(error: unknown): RequestFailure | undefined {
   return { status, retryAfter: Number.isNaN(seconds) ? undefined : seconds * 1000 };
 }
 
-function isIdentityError(error: unknown): boolean {
-  return (
-    error instanceof Error && /^(ChainedToken|Aggregate|Credential)|AuthenticationError$/.test(error.name)
-  );
+/** No source of identities gave a token, or it would not go over plain http. */
+export function isIdentityError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const isUnsent = /not permitted for non-TLS/.test(error.message);
+  return isUnsent || /^(ChainedToken|Aggregate|Credential)|AuthenticationError$/.test(error.name);
 }
 
 export function explain(error: unknown, what: string, config: AzblobConfig): BuildError {
