@@ -63,3 +63,37 @@ it("a manifest that is no manifest is a warning, and the build goes on", async (
     expect(result.stderr).toContain("WARNING: cache azblob:broken is not used: cache manifest");
   }
 });
+
+it("a manifest with fields that nobody knows, and without sizes and times, is used", async () => {
+  const cache = `type=azblob,name=older,account_url=${services.azure},account_name=devstoreaccount1,secret_access_key=${KEY}`;
+  const context = makeContext(services.work, {
+    Dockerfile: `FROM ${services.base}\nRUN echo 1 > /one\nRUN echo 2 > /two\n`,
+  });
+  const build = (...args: string[]) =>
+    bluekiln(["build", "--state-dir", mkdtempSync(join(services.work, "state-")), ...args, context]);
+  expect(build("--cache-to", `${cache},mode=max`).status).toBe(0);
+  const blob = new BlobServiceClient(services.azure, new StorageSharedKeyCredential("devstoreaccount1", KEY))
+    .getContainerClient("buildkit-cache")
+    .getBlockBlobClient("manifests/older");
+  const manifest = JSON.parse((await blob.downloadToBuffer()).toString()) as {
+    layers: { annotations: Record<string, unknown> }[];
+    records: { layers?: Record<string, unknown>[] }[];
+  };
+  const older = JSON.stringify({
+    version: 9,
+    layers: manifest.layers.map((layer) => ({
+      ...layer,
+      later: true,
+      annotations: { mediaType: layer.annotations["mediaType"], diffID: layer.annotations["diffID"] },
+    })),
+    records: manifest.records.map((record) => ({
+      ...record,
+      layers: record.layers?.map(({ layer }) => ({ layer })),
+      later: [1],
+    })),
+  });
+  await blob.upload(older, older.length);
+  const again = build("--cache-from", cache, "--output", join(services.work, "older"));
+  expect(again.status).toBe(0);
+  expect(again.stderr).toMatch(/#(\d+) \[3\/3\] RUN echo 2 > \/two\n#\1 CACHED/);
+});

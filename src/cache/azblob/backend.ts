@@ -194,6 +194,13 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     const stop = new AbortController();
     const during = AbortSignal.any([signal, stop.signal]);
     const { container } = this.#place;
+    if (size === 0) {
+      // a manifest that does not say how long its layers are
+      const stored = await container.read(path, signal);
+      if (!stored) throw new BuildError("AZBLOB_NOT_FOUND", `azblob: ${path} is not there`);
+      yield stored.data;
+      return;
+    }
     const parts: Part[] = [];
     let asked = 0;
     try {
