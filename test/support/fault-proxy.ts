@@ -22,6 +22,8 @@ export interface FaultProxy {
   readonly address: string;
   /** replaces all rules; see `azproxy.mjs --help` */
   setFaults(rules: readonly object[]): Promise<void>;
+  /** "rttMs", "mbps", "seed" and the like; see `azproxy.mjs --help` */
+  configure(settings: Readonly<Record<string, number>>): Promise<void>;
   stats(): Promise<ProxyStats>;
   stop(): void;
 }
@@ -38,6 +40,9 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     address: listen,
     setFaults: async (rules) => {
       await ask(control, "PUT", "/faults", rules);
+    },
+    configure: async (settings) => {
+      await ask(control, "PATCH", "/config", settings);
     },
     stats: async () => {
       const { faults, ops } = (await ask(control, "GET", "/stats")) as RawStats;
