@@ -160,10 +160,13 @@ describe("an import over a bad line ends in the right image:", () => {
 describe("exports to one name at the same time", () => {
   it("lose nothing of each other", async () => {
     const contexts = [1, 2, 3].map(() => contextOf(5));
+    // nobody has written before everybody has begun, however slowly they start
+    await azure.setFaults([{ kind: "slow", ms: 4000, op: "PutBlob" }]);
     const builds = contexts.map((context) =>
       build(context, "--state-dir", stateDir(), "--cache-to", cache("together", ",mode=max")),
     );
     await Promise.all(builds);
+    await azure.setFaults([]);
     for (const context of contexts) await isComplete("together", context);
     // a later build replaces what it began with
     const last = contextOf(2);
