@@ -10,7 +10,7 @@ import { chooseLayers } from "./choose.js";
 import { usageFilter } from "./filter.js";
 import { defaultLimits, gcPolicies, keptBytes, type GcLimits } from "./policy.js";
 import type { PruneOptions, UsageRecord } from "./types.js";
-import { CONTENT, DiskUsage, layerBlobs, type UsageParts } from "./usage.js";
+import { cacheBases, CONTENT, DiskUsage, layerBlobs, type UsageParts } from "./usage.js";
 
 /** Milliseconds: younger blobs and folders may belong to something that the database does not know yet. */
 const YOUNG_BLOB = 3_600_000;
@@ -121,7 +121,7 @@ export class PruneStore {
   ): Promise<UsageRecord[]> {
     const { database, refs, state } = this.#parts;
     const known = new Map(records.map((record) => [record.id, record]));
-    const bases = new Set(this.#parts.mounts.list().flatMap(({ base }) => base ?? []));
+    const bases = cacheBases(this.#parts.mounts);
     const { chosen, blobs } = database.transaction(() => {
       const layers = [...refs.table.all()];
       const oldest = refs.activity.oldest();

@@ -36,7 +36,7 @@ export class DiskUsage {
       layers: [...refs.table.all()],
       oldest: refs.activity.oldest(),
     }));
-    const used = usedLayers(layers, { oldest, bases: new Set() });
+    const used = usedLayers(layers, { oldest, bases: cacheBases(this.#parts.mounts) });
     const folders = await this.#folderSizes(layers, signal);
     const blobs = new Map(this.#parts.blobs.list().map((blob) => [blob.digest, blob]));
     const records = layers.map((layer): UsageRecord => {
@@ -102,6 +102,11 @@ export class DiskUsage {
   forget(ids: ReadonlySet<number>): void {
     for (const id of ids) void this.#sizes.remove(String(id));
   }
+}
+
+/** Layers that cache mounts begin with. */
+export function cacheBases(mounts: CacheMounts): ReadonlySet<number> {
+  return new Set(mounts.list().flatMap(({ base }) => base ?? []));
 }
 
 export function layerBlobs({ blob, variants = [] }: LayerRecord): Digest[] {

@@ -1,5 +1,5 @@
 // The state folder: what it holds, removing it while others build, cache mounts, steps that two builds have in common.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -195,14 +195,18 @@ describe("doctor", () => {
     );
     isSound(state);
     const blobs = join(state, "content/sha256");
-    const layer = readdirSync(blobs).find((name) => readFileSync(join(blobs, name))[0] === 0x1f)!;
-    rmSync(join(blobs, layer));
-    expect(bluekiln(["doctor", "--state-dir", state]).status).toBe(0);
-    const other = readdirSync(blobs)[0]!;
-    rmSync(join(blobs, other));
-    const fs = bluekiln(["doctor", "--state-dir", state, "--runtime", "no-such-runtime"]);
-    expect(fs.status).toBe(1);
-    expect(fs.stdout).toContain("PROBLEM: no OCI runtime can run containers");
+    const [first, second] = readdirSync(blobs);
+    // a blob that is gone can be made or fetched again; one with another content lies
+    rmSync(join(blobs, first!));
+    isSound(state);
+    writeFileSync(join(blobs, second!), "something else");
+    const lying = bluekiln(["doctor", "--contents", "--state-dir", state]);
+    expect(lying.stdout).toContain(`PROBLEM: blob sha256:${second} has another content`);
+    expect(lying.status).toBe(1);
+    rmSync(join(blobs, second!));
+    const machine = bluekiln(["doctor", "--state-dir", state, "--runtime", "no-such-runtime"]);
+    expect(machine.status).toBe(1);
+    expect(machine.stdout).toContain("PROBLEM: no OCI runtime can run containers");
   });
 });
 
