@@ -52,7 +52,7 @@ export class Build {
     this.#request = request;
     this.#id = id;
     this.#progress = new Progress(request.onProgress);
-    this.#places = new CachePlaces(engine.registry);
+    this.#places = new CachePlaces(engine.registry, engine.corruptBlobs);
     this.#images = new ImageSource(engine.registry, engine.blobs, engine.refs);
     this.#layouts = new Map(
       [...request.layouts].map(([name, folder]) => [
@@ -197,6 +197,7 @@ export class Build {
       signal: this.#request.signal,
       warn: (text) => this.#progress.emit({ kind: "warning", vertex: "", text }),
       alone: (name) => this.#engine.locks.hold(hexOf(name), this.#request.signal),
+      during: (digest, task) => this.#progress.during(digest, task),
       isAvailable: ({ ref }) => ref === undefined || this.#engine.refs.isAvailable(ref),
       events: {
         started: (digest) => this.#progress.update(digest, { started: Date.now() }),

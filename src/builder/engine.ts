@@ -4,7 +4,7 @@ import { setMaxListeners } from "node:events";
 import { readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { LocalCacheStore } from "../cache/index.js";
+import { LocalCacheStore, rememberCorrupt, type CorruptBlobs } from "../cache/index.js";
 import { BlobStore, Database, FileLocks, StateDir } from "../content/index.js";
 import { messageOf } from "../lib/index.js";
 import { killLeftovers } from "../executor/index.js";
@@ -45,6 +45,8 @@ export class Engine implements Builder {
   readonly locks: FileLocks;
   readonly runtime: string | undefined;
   readonly cdiFolders: readonly string[] | undefined;
+  /** what is remembered of remote caches, by place */
+  readonly corruptBlobs: (place: string) => CorruptBlobs;
   readonly #database: Database;
   readonly #gc: Partial<GcLimits> | undefined;
 
@@ -61,6 +63,7 @@ export class Engine implements Builder {
       worker: this.worker,
     });
     this.localCache = new LocalCacheStore(this.#database, this.refs);
+    this.corruptBlobs = rememberCorrupt(this.#database);
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));
     this.runtime = runtime;
     this.cdiFolders = cdiFolders;

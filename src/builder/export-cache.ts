@@ -103,25 +103,30 @@ async function exportResults(target: CacheTarget, task: Export, nodes: Set<KeyNo
     ...new Map(manifest.layers.map(({ descriptor }) => [descriptor.digest, descriptor])).values(),
   ];
   const [sent, present] = [new Tally(), new Tally()];
+  const start = performance.now();
   await Promise.all(
     layers
       .sort((a, b) => b.size - a.size)
       .map(async (descriptor) => {
-        const { digest } = descriptor;
-        if (await target.hasBlob(digest, signal)) return present.add(descriptor);
-        const ref = refs.get(digest);
+        if (await target.hasBlob(descriptor, signal)) return present.add(descriptor);
+        const ref = refs.get(descriptor.digest);
         const blob = {
           file: () => engine.refs.blobFile(descriptor, ref, signal),
           providers: (ref?.providers ?? []).map(({ name }) => name),
         };
-        await step.status(`writing layer ${digest}`, () => target.putBlob(descriptor, blob, signal));
+        await step.status(
+          `writing layer ${descriptor.digest}`,
+          (moved) => target.putBlob(descriptor, blob, moved, signal),
+          descriptor.size,
+        );
         sent.add(descriptor);
       }),
   );
   await target.writeManifest(manifest, step, signal);
   const { retries = 0 } = target.traffic ?? {};
   const tried = retries > 0 ? `, ${retries} ${retries === 1 ? "retry" : "retries"}` : "";
-  await step.status(`${sent.text} sent, ${present.text} there already${tried}`, async () => undefined);
+  const rate = sent.rate((performance.now() - start) / 1000);
+  await step.status(`${sent.text} sent${rate}, ${present.text} there already${tried}`, async () => undefined);
 }
 
 /** Layers and their bytes. */
@@ -132,6 +137,11 @@ class Tally {
   add({ size }: LayerDescriptor): void {
     this.#count++;
     this.#bytes += size;
+  }
+
+  /** @param seconds that it took; too few say nothing */
+  rate(seconds: number): string {
+    return this.#bytes === 0 || seconds < 0.1 ? "" : ` at ${formatBytes(this.#bytes / seconds)}/s`;
   }
 
   get text(): string {

@@ -47,9 +47,7 @@ function importedCache({ refs }: Engine, cache: StoredCache): CacheStore<RefResu
     cache,
     load: async (layers, signal) => {
       // a layer that was removed makes a miss, not a failure when its bytes are needed
-      const known = await Promise.all(
-        layers.map(({ descriptor }) => cache.hasBlob(descriptor.digest, signal)),
-      );
+      const known = await Promise.all(layers.map(({ descriptor }) => cache.hasBlob(descriptor, signal)));
       if (!known.every(Boolean)) return undefined;
       const ref = refs.fromRemote(layers, `imported from ${cache.name}`);
       return ref && refs.isAvailable(ref) ? { ref } : undefined;

@@ -15,7 +15,7 @@ import {
 import { LocalBackend, type LocalCacheFolder } from "./local/index.js";
 import type { OciCacheForm } from "./oci.js";
 import { RegistryBackend } from "./registry/index.js";
-import type { CacheSource, CacheTarget, CacheTraffic } from "./types.js";
+import type { CacheSource, CacheTarget, CacheTraffic, CorruptBlobs } from "./types.js";
 
 type Attributes = ReadonlyMap<string, string>;
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -168,10 +168,13 @@ function digestOf(attributes: Attributes): Digest | undefined {
 /** The caches of one build: what it learns of a container for one of them, the others know too. */
 export class CachePlaces {
   readonly #registry: RegistryClient;
+  readonly #corrupt: (place: string) => CorruptBlobs;
   readonly #containers = new Map<string, AzblobPlace>();
 
-  constructor(registry: RegistryClient) {
+  /** @param corrupt what is remembered of a place (a URL names it) */
+  constructor(registry: RegistryClient, corrupt: (place: string) => CorruptBlobs = () => new Set()) {
     this.#registry = registry;
+    this.#corrupt = corrupt;
   }
 
   /** @param form of interest to exports alone */
@@ -202,7 +205,11 @@ export class CachePlaces {
   #container(config: AzblobConfig): AzblobPlace {
     const key = AzblobPlace.key(config);
     let known = this.#containers.get(key);
-    if (!known) this.#containers.set(key, (known = new AzblobPlace(config)));
+    if (!known) {
+      const { accountUrl, container, prefix, blobsPrefix } = config;
+      known = new AzblobPlace(config, this.#corrupt([accountUrl, container, prefix, blobsPrefix].join("/")));
+      this.#containers.set(key, known);
+    }
     return known;
   }
 }

@@ -8,6 +8,7 @@ export {
   type CacheImport,
   type CachePlace,
 } from "./config.js";
+export { rememberCorrupt } from "./corrupt.js";
 export { buildManifest, type ResultLayer } from "./export.js";
 export { ImportedCache } from "./import.js";
 export { INLINE_KEY } from "./oci.js";

@@ -2,7 +2,7 @@
 // Source of the format: test/golden/corpus (import/*/container, cache-*.json).
 import type { BlobProvider, Descriptor } from "../content/index.js";
 import type { Digest } from "../lib/index.js";
-import type { Step } from "../progress/index.js";
+import type { Moved, Step } from "../progress/index.js";
 import type { LayerDescriptor } from "../snapshot/index.js";
 
 export interface CacheLayer {
@@ -41,7 +41,7 @@ export interface StoredCache {
   readonly manifest: CacheManifest;
   readonly blobs: BlobProvider;
   /** Whether a layer is still there, as far as asking costs little; true where only its download would tell. */
-  hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;
+  hasBlob(layer: Descriptor, signal: AbortSignal): Promise<boolean>;
 }
 
 /** Where caches are looked for. */
@@ -50,6 +50,13 @@ export interface CacheSource {
   readonly name: string;
   /** in the order of their names; those that are not there are left out */
   read(signal: AbortSignal): Promise<readonly StoredCache[]>;
+}
+
+/** Blobs of a place whose bytes turned out to be wrong, until an export replaces them. */
+export interface CorruptBlobs {
+  has(digest: Digest): boolean;
+  add(digest: Digest): void;
+  delete(digest: Digest): void;
 }
 
 export interface CacheTraffic {
@@ -75,7 +82,8 @@ export interface CacheTarget {
   readonly traffic?: CacheTraffic;
   /** Called when the build begins. */
   begin?(signal: AbortSignal): Promise<void>;
-  hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;
-  putBlob(descriptor: Descriptor, blob: CacheBlob, signal: AbortSignal): Promise<void>;
+  hasBlob(layer: Descriptor, signal: AbortSignal): Promise<boolean>;
+  /** @param moved told of the bytes, as far as it can be said */
+  putBlob(descriptor: Descriptor, blob: CacheBlob, moved: Moved, signal: AbortSignal): Promise<void>;
   writeManifest(manifest: CacheManifest, step: Step, signal: AbortSignal): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { BuildError, digestOf, hexOf, isDigest, messageOf, type Digest } from "../lib/index.js";
+import { transfer, type Moved } from "../progress/index.js";
 import type { BlobProvider, Descriptor } from "./types.js";
 
 /** A blob on its way. */
@@ -103,9 +104,9 @@ export class BlobStore {
     }
     if (this.has(digest)) return this.path(digest);
     const temporary = this.temporaryFile();
-    const done = this.#fetch(descriptor, provider, temporary, signal).finally(() =>
-      this.#fetching.delete(digest),
-    );
+    const done = transfer(digest, descriptor.size, (moved) =>
+      this.#fetch(descriptor, provider, temporary, moved, signal),
+    ).finally(() => this.#fetching.delete(digest));
     this.#fetching.set(digest, { done, provider, signal, temporary });
     return done;
   }
@@ -119,6 +120,7 @@ export class BlobStore {
     descriptor: Descriptor,
     provider: BlobProvider,
     temporary: string,
+    moved: Moved,
     signal: AbortSignal,
   ): Promise<string> {
     const file = await open(temporary, "wx");
@@ -129,6 +131,7 @@ export class BlobStore {
       for await (const chunk of received(descriptor, provider, this.#stallTimeout, signal)) {
         hash.update(chunk);
         size += chunk.length;
+        moved(chunk.length);
         await batch.add(chunk);
       }
       await batch.write();
@@ -159,15 +162,14 @@ async function* received(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const stalled = new AbortController();
-  const timer = setTimeout(
-    () => stalled.abort(new Error(`${provider.name}: no bytes of ${descriptor.digest} for a while`)),
-    stallTimeout,
-  );
+  const give = (): void =>
+    stalled.abort(new Error(`${provider.name}: no bytes of ${descriptor.digest} for a while`));
+  const timer = provider.watchesStalls ? undefined : setTimeout(give, stallTimeout);
   try {
     const stream = await provider.open(descriptor, AbortSignal.any([signal, stalled.signal]));
     for await (const chunk of stream) {
       yield chunk;
-      timer.refresh();
+      timer?.refresh();
     }
   } catch (error) {
     if (signal.aborted) throw error;

@@ -16,6 +16,8 @@ export interface BlobProvider {
   readonly name: string;
   /** The bytes of `descriptor`; the caller verifies them. */
   open(descriptor: Descriptor, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** it gives up itself when no bytes come */
+  readonly watchesStalls?: boolean;
   /** The bytes it gave were not what they should be. */
   corrupt?(descriptor: Descriptor): void;
 }

@@ -1,2 +1,2 @@
 export type * from "./types.js";
-export { Progress, type Step } from "./progress.js";
+export { Progress, transfer, type Moved, type Step } from "./progress.js";

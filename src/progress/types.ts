@@ -16,15 +16,7 @@ export interface ProgressVertex {
 
 export type ProgressEvent =
   | { readonly kind: "vertex"; readonly vertex: ProgressVertex }
-  | {
-      readonly kind: "status";
-      readonly vertex: string;
-      readonly id: string;
-      readonly current: number;
-      readonly total: number;
-      readonly started: number;
-      readonly completed?: number;
-    }
+  | ProgressStatus
   | {
       readonly kind: "log";
       readonly vertex: string;
@@ -33,6 +25,19 @@ export type ProgressEvent =
       readonly time: number;
     }
   | ProgressWarning;
+
+/** A part of a step. */
+export interface ProgressStatus {
+  readonly kind: "status";
+  readonly vertex: string;
+  readonly id: string;
+  /** bytes so far */
+  readonly current: number;
+  /** bytes in all; 0 if it moves none, or nobody knows */
+  readonly total: number;
+  readonly started: number;
+  readonly completed?: number;
+}
 
 export interface ProgressWarning {
   readonly kind: "warning";

@@ -24,6 +24,8 @@ export interface SolverOptions<R> {
   readonly warn: (message: string) => void;
   /** whether the bytes of a result are here or can be had; a result from a store can turn out to be lost */
   readonly isAvailable: (value: R) => boolean;
+  /** Runs what a step does; told so that it can be shown there. */
+  readonly during?: <T>(vertex: Digest, task: () => Promise<T>) => Promise<T>;
   /** Sees to it that a step (a digest names it) runs once at a time, whoever builds. */
   readonly alone?: (name: Digest) => Promise<Turn>;
 }
@@ -220,7 +222,10 @@ export class Solver<R> {
   async #run(vertex: Vertex<R>, inputs: readonly EdgeState<R>[], lookup: Lookup): Promise<readonly R[]> {
     this.#start(vertex);
     try {
-      const outputs = await this.withResults(inputs, (values) => vertex.op.run(values, this.signal));
+      const outputs = await this.withResults(inputs, (values) => {
+        const task = (): Promise<readonly R[]> => vertex.op.run(values, this.signal);
+        return this.#options.during ? this.#options.during(vertex.digest, task) : task();
+      });
       this.#complete(vertex, lookup, undefined);
       return outputs;
     } catch (error) {

@@ -13,7 +13,7 @@ let context: string;
 beforeAll(async () => {
   services = await startServices();
   azure = await startFaultProxy(new URL(services.azure).host);
-  cache = `type=azblob,name=faults,account_url=http://${azure.address}/devstoreaccount1,account_name=devstoreaccount1,secret_access_key=${KEY}`;
+  cache = `type=azblob,name=faults,account_url=http://${azure.address}/devstoreaccount1,account_name=devstoreaccount1,secret_access_key=${KEY},stall_timeout=1s`;
   context = makeContext(services.work, {
     Dockerfile: `FROM ${services.base}
 RUN head -c 3000000 /dev/urandom > /big && echo one > /one
@@ -42,6 +42,7 @@ const FAULTS = [
   { name: "is refused by a busy server", rule: { kind: "busy", ...layers } },
   { name: "breaks at every try", rule: { kind: "reset", after: 1000, ...layers } },
   { name: "ends too early", rule: { kind: "truncate", after: 200, fixLength: true, ...layers } },
+  { name: "comes to a standstill", rule: { kind: "stall", after: 200, seconds: 60, ...layers } },
   { name: "has a damaged byte", rule: { kind: "corrupt", ...layers } },
 ];
 
@@ -70,6 +71,20 @@ describe("a layer of the cache that", () => {
     expect(result.stderr).toMatch(/RUN head -c 3000000 .*\n#\d+ CACHED/);
     expect(result.stderr).not.toContain("WARNING");
     expect(result.status).toBe(0);
+  });
+
+  it("is damaged is replaced by the next export, by another build as well", async () => {
+    const stateDir = ["--state-dir", mkdtempSync(join(services.work, "state-"))];
+    await azure.setFaults([{ kind: "corrupt", ...layers }]);
+    const first = build("--cache-from", cache, "--build-arg", "LAST=1", ...stateDir);
+    expect(first.status).toBe(0);
+    const [, digest] = /unexpected commit digest sha256:\w+, expected (sha256:\w+)/.exec(first.stderr)!;
+    await azure.setFaults([]);
+    const second = build("--cache-from", cache, "--cache-to", `${cache},mode=max`, ...stateDir);
+    const sent = [...second.stderr.matchAll(/writing layer (sha256:\w+)/g)].map(([, name]) => name);
+    expect(sent).toContain(digest);
+    const third = build("--cache-from", cache, "--cache-to", `${cache},mode=max`, ...stateDir);
+    expect(third.stderr).not.toContain("writing layer");
   });
 
   it("cannot be had is left out of another cache", async () => {

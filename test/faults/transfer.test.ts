@@ -89,7 +89,7 @@ describe("requests", () => {
       shown.push(await build(context, ...args, "--metadata-file", metadata)),
     );
     expect(total(first)).toBeLessThanOrEqual(44);
-    expect(shown[0]).toMatch(/41 layers \([\d.]+kB\) sent, 0 layers \(0B\) there already/);
+    expect(shown[0]).toMatch(/41 layers \([\d.]+kB\) sent at [\d.]+kB\/s, 0 layers \(0B\) there already/);
     const traffic = (JSON.parse(readFileSync(metadata, "utf8")) as Record<string, Record<string, object>>)[
       "bluekiln.cache.traffic"
     ]!;

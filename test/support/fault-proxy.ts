@@ -28,10 +28,13 @@ export interface FaultProxy {
   stop(): void;
 }
 
-/** @param target host and port of a server that speaks http */
-export async function startFaultProxy(target: string): Promise<FaultProxy> {
+/**
+ * @param target host and port of a server that speaks http
+ * @param options of azproxy's own, such as a certificate
+ */
+export async function startFaultProxy(target: string, options: readonly string[] = []): Promise<FaultProxy> {
   const script = join(import.meta.dirname, "azproxy.mjs");
-  const child = spawn(process.execPath, [script, "--target", target], {
+  const child = spawn(process.execPath, [script, "--target", target, ...options], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [line] = (await once(createInterface(child.stdout), "line")) as [string];

@@ -5,7 +5,7 @@ import { open, stat } from "node:fs/promises";
 import { posix } from "node:path";
 import { BuildError, type Digest } from "../../lib/index.js";
 import type { BlobProvider, Descriptor } from "../../content/index.js";
-import type { Step } from "../../progress/index.js";
+import type { Moved, Step } from "../../progress/index.js";
 import { decodeManifest, encodeManifest } from "../manifest.js";
 import { mergeManifests } from "../merge.js";
 import type {
@@ -14,6 +14,7 @@ import type {
   CacheSource,
   CacheTarget,
   CacheTraffic,
+  CorruptBlobs,
   StoredCache,
 } from "../types.js";
 import { AzblobContainer, type StoredBlob } from "./container.js";
@@ -33,13 +34,13 @@ export class AzblobPlace {
   readonly container: AzblobContainer;
   /** manifests as they were when the build first looked, by path */
   readonly manifests = new Map<string, Promise<StoredBlob | undefined>>();
-  /** blobs whose bytes turned out to be wrong */
-  readonly corrupt = new Set<Digest>();
+  readonly corrupt: CorruptBlobs;
   /** blobs that this build has put there */
   readonly written = new Set<Digest>();
   listed: Promise<ReadonlyMap<Digest, number> | undefined> | undefined;
 
-  constructor(config: AzblobConfig) {
+  constructor(config: AzblobConfig, corrupt: CorruptBlobs = new Set()) {
+    this.corrupt = corrupt;
     this.container = new AzblobContainer(config, PART);
   }
 
@@ -65,6 +66,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     this.#blobs = {
       name: `azblob ${config.accountUrl}/${config.container}`,
       open: async (descriptor, signal) => this.#parts(descriptor, signal),
+      watchesStalls: true,
       corrupt: ({ digest }) => this.#place.corrupt.add(digest),
     };
   }
@@ -85,7 +87,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
               name: `azblob:${name}`,
               manifest: decodeManifest(stored.data),
               blobs: this.#blobs,
-              hasBlob: (digest: Digest, during: AbortSignal) => this.hasBlob(digest, during),
+              hasBlob: (layer: Descriptor, during: AbortSignal) => this.hasBlob(layer, during),
             },
           ]
         : [],
@@ -136,11 +138,12 @@ export class AzblobBackend implements CacheSource, CacheTarget {
   }
 
   /** What is there is learnt from one listing; where there may be none, or it would be long, blobs are asked for. */
-  async hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {
+  async hasBlob({ digest, size }: Descriptor, signal: AbortSignal): Promise<boolean> {
     if (this.#place.written.has(digest)) return true;
     if (this.#place.corrupt.has(digest)) return false;
     this.#place.listed ??= this.#list(signal);
     const listed = await this.#place.listed;
+    if (listed && size > 0) return listed.get(digest) === size;
     return listed ? listed.has(digest) : this.#place.container.has(this.#blobPath(digest), signal);
   }
 
@@ -150,20 +153,28 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     return found && new Map([...found].map(([path, size]) => [path.slice(prefix.length) as Digest, size]));
   }
 
-  async putBlob(descriptor: Descriptor, { file: content }: CacheBlob, signal: AbortSignal): Promise<void> {
+  async putBlob(
+    descriptor: Descriptor,
+    { file: content }: CacheBlob,
+    moved: Moved,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { digest } = descriptor;
     const file = await content();
     const { size } = await stat(file);
     // somebody may be faster, which is as good; but not where what is there is wrong
-    const condition = this.#place.corrupt.has(digest) ? {} : { isNew: true };
+    const listed = await this.#place.listed;
+    const isWrong = this.#place.corrupt.has(digest) || listed?.has(digest) === true;
+    const condition = isWrong ? {} : { isNew: true };
     const path = this.#blobPath(digest);
     const { container } = this.#place;
     if (size <= SINGLE) {
       await container.inMemory(async () => {
         await container.write(path, await readPart(file, 0, size), condition, signal);
+        moved(size);
       });
     } else {
-      const ids = await this.#stage(path, file, size, signal);
+      const ids = await this.#stage(path, file, size, moved, signal);
       await container.commit(path, ids, condition, signal);
     }
     this.#place.corrupt.delete(digest);
@@ -171,7 +182,13 @@ export class AzblobBackend implements CacheSource, CacheTarget {
   }
 
   /** Sends what is not waiting there from an export that broke. @returns the blocks' ids in order */
-  async #stage(path: string, file: string, size: number, signal: AbortSignal): Promise<string[]> {
+  async #stage(
+    path: string,
+    file: string,
+    size: number,
+    moved: Moved,
+    signal: AbortSignal,
+  ): Promise<string[]> {
     const { container } = this.#place;
     const staged = await container.stagedBlocks(path, signal);
     const offsets = Array.from({ length: Math.ceil(size / PART) }, (_, i) => i * PART);
@@ -183,6 +200,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
         await container.inMemory(async () =>
           container.stageBlock(path, id, await readPart(file, offset, length), signal),
         );
+        moved(length);
         return id;
       }),
     );

@@ -17,8 +17,11 @@ export const AZBLOB_ATTRIBUTES = [
   "tenant_id",
   "max_requests",
   "timeout",
+  "stall_timeout",
 ];
 export const AZBLOB_EXPORT_ATTRIBUTES = ["merge"];
+
+const STALL = 30_000;
 
 /** @throws BuildError AZBLOB_* */
 export function azblobConfig(
@@ -98,7 +101,8 @@ export function azblobConfig(
     tenantId: attributes.get("tenant_id") || undefined,
     maxRequests: maxRequests(pick("max_requests", "BLUEKILN_AZBLOB_MAX_REQUESTS")),
     merge: mergeFlag(attributes.get("merge") ?? "true"),
-    timeout: timeout(attributes.get("timeout") ?? ""),
+    timeout: timeout("timeout", attributes.get("timeout") ?? ""),
+    stallTimeout: timeout("stall_timeout", attributes.get("stall_timeout") ?? "") ?? STALL,
     connectionString: connection !== "" && rawUrl === fromConnection.url ? new Secret(connection) : undefined,
     sas,
   };
@@ -123,13 +127,13 @@ function mergeFlag(text: string): boolean {
 }
 
 /** "90s", "5m", or plain seconds */
-function timeout(text: string): number | undefined {
+function timeout(name: string, text: string): number | undefined {
   if (text === "") return undefined;
   const value = parseDuration(/^\d+$/.test(text) ? `${text}s` : text);
   if (value === undefined || value <= 0)
     throw new BuildError(
       "AZBLOB_PARAMETER_INVALID",
-      `azblob: timeout "${text}" is not a duration such as 90s or 5m`,
+      `azblob: ${name} "${text}" is not a duration such as 90s or 5m`,
     );
   return value;
 }

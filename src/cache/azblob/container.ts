@@ -2,7 +2,7 @@
 // is known to be there. Single requests go through the Azure SDK; when they are made, and made again, is ours.
 import { Limiter, type BuildError } from "../../lib/index.js";
 import type { ContainerClient } from "@azure/storage-blob";
-import { explain, failureOf, isIdentityError, statusOf } from "./errors.js";
+import { explain, failureOf, isIdentityError, StallError, statusOf } from "./errors.js";
 import { retrying, RetryBudget } from "./retry.js";
 import type { AzblobConfig } from "./types.js";
 
@@ -10,8 +10,6 @@ import type { AzblobConfig } from "./types.js";
 const IN_FLIGHT = 32;
 /** Bytes of blocks and ranges in memory at once. */
 const IN_MEMORY = 128 << 20;
-/** Milliseconds without a byte after which a request is given up. */
-const STALL = 30_000;
 /** Pages of 5,000 names that a listing may have; a container with more is asked blob by blob. */
 const MAX_PAGES = 4;
 
@@ -247,7 +245,7 @@ export class AzblobContainer {
         async () => {
           const container = await client;
           this.stats.requests++;
-          using attempt = new Attempt(signal, this.stats);
+          using attempt = new Attempt(signal, this.#config.stallTimeout, this.stats);
           return await attempt.run(() => task(container, attempt));
         },
         failureOf,
@@ -276,10 +274,11 @@ class Attempt implements Disposable {
   readonly #timer: NodeJS.Timeout;
   readonly #stats: TransferStats;
 
-  constructor(signal: AbortSignal, stats: TransferStats) {
+  constructor(signal: AbortSignal, stallTimeout: number, stats: TransferStats) {
     this.#stats = stats;
     this.signal = AbortSignal.any([signal, this.#stalled.signal]);
-    this.#timer = setTimeout(() => this.#stalled.abort(new Error("no bytes for a while")), STALL);
+    const give = (): void => this.#stalled.abort(new StallError(stallTimeout));
+    this.#timer = setTimeout(give, stallTimeout);
   }
 
   async run<T>(task: () => Promise<T>): Promise<T> {
@@ -325,9 +324,10 @@ function conditionsOf({ isNew, etag }: WriteCondition): { ifNoneMatch?: string; 
 /** @param anonymous without an identity, where nothing else signs requests */
 async function connect(config: AzblobConfig, anonymous = false): Promise<ContainerClient> {
   const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } = await import("@azure/storage-blob");
+  const { httpClient } = await import("./http-client.js");
   const { accountUrl, accountName, accountKey, connectionString, sas, container } = config;
   // tries are counted here, not there
-  const options = { retryOptions: { maxTries: 1, tryTimeoutInMs: 600_000 } };
+  const options = { retryOptions: { maxTries: 1, tryTimeoutInMs: 600_000 }, httpClient: httpClient() };
   if (connectionString)
     return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(
       container,

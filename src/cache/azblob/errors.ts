@@ -9,6 +9,15 @@ interface AzureError {
   readonly response?: { readonly headers?: { get(name: string): string | undefined } };
 }
 
+/** Nothing moved for a while. */
+export class StallError extends Error {
+  /** @param time milliseconds */
+  constructor(time: number) {
+    super(`no bytes for ${time / 1000} s`);
+    this.name = "StallError";
+  }
+}
+
 export function statusOf(error: unknown): number | undefined {
   const status = (error as AzureError | undefined)?.statusCode;
   return typeof status === "number" ? status : undefined;
@@ -20,12 +29,16 @@ export function failureOf(error: unknown): RequestFailure | undefined {
   const text = messageOf(error);
   if (
     status === undefined &&
-    (isIdentityError(error) || /ENOTFOUND|certificate|CERT_|self-signed/i.test(text))
+    (isIdentityError(error) || /ENOTFOUND|certificate|CERT_|self-signed|wrong version number|packet length too long/i.test(text))
   )
     return undefined;
   const after = (error as AzureError | undefined)?.response?.headers?.get("retry-after");
   const seconds = after === undefined ? NaN : Number(after);
-  return { status, retryAfter: Number.isNaN(seconds) ? undefined : seconds * 1000 };
+  return {
+    status,
+    retryAfter: Number.isNaN(seconds) ? undefined : seconds * 1000,
+    isStall: error instanceof StallError,
+  };
 }
 
 /** No source of identities gave a token, or it would not go over plain http. */
@@ -43,7 +56,10 @@ export function explain(error: unknown, what: string, config: AzblobConfig): Bui
   const failed = (name: string, text: string, cause?: unknown): BuildError =>
     new BuildError(name, `azblob: cannot ${what} in ${where}: ${text}`, { cause });
   if (status === 403)
-    return failed("AZBLOB_FORBIDDEN", `${code ?? "forbidden"} (403); ${forbiddenHint(config)}`);
+    return failed(
+      "AZBLOB_FORBIDDEN",
+      `${code ?? "forbidden"} (403); ${skewOf(error) ?? forbiddenHint(config)}`,
+    );
   if (status === 404) return failed("AZBLOB_NOT_FOUND", `${code ?? "not found"} (404)`);
   if (status !== undefined) return failed("AZBLOB_FAILED", `${code ?? ""} (${status})`);
   if (isIdentityError(error)) {
@@ -58,6 +74,14 @@ export function explain(error: unknown, what: string, config: AzblobConfig): Bui
     .split("\n")[0]!
     .replace(/\?[^\s"]*sig=[^\s"]*/g, "?[redacted]");
   return failed("AZBLOB_UNREACHABLE", first);
+}
+
+/** A clock that is off makes every signature wrong; Azure takes a quarter of an hour. */
+function skewOf(error: unknown): string | undefined {
+  const date = Date.parse((error as AzureError).response?.headers?.get("date") ?? "");
+  const minutes = Math.round((Date.now() - date) / 60_000);
+  if (Number.isNaN(minutes) || Math.abs(minutes) < 14) return undefined;
+  return `the clock of this machine is ${Math.abs(minutes)} minutes ${minutes < 0 ? "slow" : "fast"}`;
 }
 
 /** What is most likely wrong depends on how the requests are signed. */

@@ -3,6 +3,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 const TRIES = 6;
+/** A line that is dead costs its whole timeout at every try. */
+const STALLS = 3;
 const BASE_DELAY = 200;
 const MAX_DELAY = 8000;
 /** What a server asks for is heeded up to this; milliseconds. */
@@ -16,6 +18,8 @@ export interface RequestFailure {
   readonly status: number | undefined;
   /** milliseconds */
   readonly retryAfter: number | undefined;
+  /** nothing moved until it was given up */
+  readonly isStall?: boolean;
 }
 
 /** Retries of a build: everything shares them, so that a dead server is not asked a thousand times. */
@@ -51,8 +55,13 @@ export async function retrying<T>(
     try {
       return await task();
     } catch (error) {
-      const failure = signal.aborted || tries >= TRIES ? undefined : failureOf(error);
-      if (!failure || (failure.status !== undefined && !RETRIABLE.has(failure.status)) || !budget.take())
+      const failure = signal.aborted ? undefined : failureOf(error);
+      if (
+        !failure ||
+        tries >= (failure.isStall ? STALLS : TRIES) ||
+        (failure.status !== undefined && !RETRIABLE.has(failure.status)) ||
+        !budget.take()
+      )
         throw error;
       await sleep(delay(tries, failure), undefined, { signal }).catch(() => undefined);
       if (signal.aborted) throw error;

@@ -24,5 +24,7 @@ export interface AzblobConfig {
   readonly merge: boolean;
   /** milliseconds for a whole import or export; `undefined`: as long as bytes move */
   readonly timeout: number | undefined;
+  /** milliseconds without a byte after which a request is given up */
+  readonly stallTimeout: number;
   readonly sas: Secret | undefined;
 }

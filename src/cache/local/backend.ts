@@ -15,7 +15,7 @@ import {
 } from "../../lib/index.js";
 import type { BlobProvider, Descriptor } from "../../content/index.js";
 import { tryLock } from "../../linux/index.js";
-import type { Step } from "../../progress/index.js";
+import type { Moved, Step } from "../../progress/index.js";
 import { decodeOciCaches, encodeOciCache, type OciCacheForm } from "../oci.js";
 import type { CacheBlob, CacheManifest, CacheSource, CacheTarget, StoredCache } from "../types.js";
 
@@ -57,7 +57,7 @@ export class LocalBackend implements CacheSource, CacheTarget {
       name: this.name,
       open: async (descriptor) => createReadStream(this.#path(descriptor.digest)),
     };
-    const hasBlob = (layer: Digest): Promise<boolean> => this.hasBlob(layer);
+    const hasBlob = (layer: Descriptor): Promise<boolean> => this.hasBlob(layer);
     return manifests.map((manifest) => ({ name: this.name, manifest, blobs, hasBlob }));
   }
 
@@ -87,13 +87,14 @@ export class LocalBackend implements CacheSource, CacheTarget {
     return data;
   }
 
-  async hasBlob(digest: Digest): Promise<boolean> {
+  async hasBlob({ digest }: Descriptor): Promise<boolean> {
     return existsSync(this.#path(digest));
   }
 
-  async putBlob({ digest }: Descriptor, { file }: CacheBlob): Promise<void> {
+  async putBlob({ digest, size }: Descriptor, { file }: CacheBlob, moved: Moved): Promise<void> {
     const source = await file();
     await this.#put(digest, (target) => copyFile(source, target));
+    moved(size);
   }
 
   async writeManifest(manifest: CacheManifest, step: Step): Promise<void> {

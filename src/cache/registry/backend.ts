@@ -1,7 +1,7 @@
 // A cache in a registry: one manifest or index under a tag, its layers as blobs of the repository.
 import { BuildError } from "../../lib/index.js";
 import type { Descriptor } from "../../content/index.js";
-import type { Step } from "../../progress/index.js";
+import type { Moved, Step } from "../../progress/index.js";
 import { formatReference, type Reference, type RegistryClient } from "../../registry/index.js";
 import { decodeOciCaches, encodeOciCache, type OciCacheForm } from "../oci.js";
 import type { CacheBlob, CacheManifest, CacheSource, CacheTarget, StoredCache } from "../types.js";
@@ -41,11 +41,17 @@ export class RegistryBackend implements CacheSource, CacheTarget {
     return false;
   }
 
-  async putBlob(descriptor: Descriptor, { file, providers }: CacheBlob, signal: AbortSignal): Promise<void> {
+  async putBlob(
+    descriptor: Descriptor,
+    { file, providers }: CacheBlob,
+    moved: Moved,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { domain, path } = this.#reference;
     const near = providers.find((name) => name.startsWith(`${domain}/`) && name !== `${domain}/${path}`);
     const from = near?.slice(domain.length + 1);
     await this.#registry.pushBlob(this.#reference, descriptor, file, from, signal);
+    moved(descriptor.size);
   }
 
   async writeManifest(manifest: CacheManifest, step: Step, signal: AbortSignal): Promise<void> {

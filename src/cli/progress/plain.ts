@@ -1,5 +1,9 @@
 // --progress=plain: a line for everything, steps numbered as they first show, as buildx prints it.
-import type { ProgressEvent, ProgressVertex, ProgressWarning } from "../../progress/index.js";
+import type { ProgressEvent, ProgressStatus, ProgressVertex, ProgressWarning } from "../../progress/index.js";
+import { bytesOf } from "./bytes.js";
+
+/** Milliseconds between two lines of one transfer. */
+const INTERVAL = 5000;
 
 interface Shown {
   readonly number: number;
@@ -11,6 +15,8 @@ interface Shown {
 export class PlainProgress {
   readonly #out: (text: string) => void;
   readonly #shown = new Map<string, Shown>();
+  /** when a status was printed last */
+  readonly #told = new Map<string, number>();
   #last: number | undefined;
 
   constructor(out: (text: string) => void) {
@@ -21,11 +27,8 @@ export class PlainProgress {
     switch (event.kind) {
       case "vertex":
         return this.#vertex(event.vertex);
-      case "status": {
-        if (event.completed === undefined) return;
-        const seconds = (event.completed - event.started) / 1000;
-        return this.#line(this.#shown.get(event.vertex), `${event.id} ${seconds.toFixed(1)}s done`);
-      }
+      case "status":
+        return this.#status(event);
       case "log":
         return this.#log(event);
       case "warning":
@@ -58,6 +61,16 @@ export class PlainProgress {
         `DONE ${((vertex.completed - (vertex.started ?? vertex.completed)) / 1000).toFixed(1)}s`,
       );
     this.#last = undefined;
+  }
+
+  #status(event: ProgressStatus): void {
+    const key = `${event.vertex} ${event.id}`;
+    const now = event.completed ?? Date.now();
+    if (event.completed === undefined && now - (this.#told.get(key) ?? event.started) < INTERVAL) return;
+    this.#told.set(key, now);
+    const seconds = ((now - event.started) / 1000).toFixed(1);
+    const end = event.completed === undefined ? "" : " done";
+    this.#line(this.#shown.get(event.vertex), `${event.id}${bytesOf(event)} ${seconds}s${end}`);
   }
 
   #warning({ vertex, text }: ProgressWarning): void {

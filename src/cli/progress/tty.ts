@@ -1,5 +1,6 @@
 // --progress=tty: the steps as a list that is redrawn in place, the newest output lines below those that run.
 import type { ProgressEvent, ProgressVertex } from "../../progress/index.js";
+import { bytesOf } from "./bytes.js";
 
 const LOG_LINES = 6;
 
@@ -42,7 +43,7 @@ export class TtyProgress {
       shown.lines.splice(0, shown.lines.length - LOG_LINES);
     } else {
       const shown = this.#shown.get(event.vertex);
-      if (shown) shown.status = event.id;
+      if (shown) shown.status = `${event.id}${bytesOf(event)}`;
     }
   }
 
