@@ -29,7 +29,8 @@ export function failureOf(error: unknown): RequestFailure | undefined {
   const text = messageOf(error);
   if (
     status === undefined &&
-    (isIdentityError(error) || /ENOTFOUND|certificate|CERT_|self-signed|wrong version number|packet length too long/i.test(text))
+    (isIdentityError(error) ||
+      /ENOTFOUND|certificate|CERT_|self-signed|wrong version number|packet length too long/i.test(text))
   )
     return undefined;
   const after = (error as AzureError | undefined)?.response?.headers?.get("retry-after");
