@@ -15,7 +15,7 @@ import type { Progress, Step } from "../progress/index.js";
 import type { LayerDescriptor, LayerFormat, Ref } from "../snapshot/index.js";
 import type { KeyNode } from "../solver/index.js";
 import type { Engine } from "./engine.js";
-import type { BuildRequest } from "./types.js";
+import type { ExportRequest } from "./types.js";
 
 /**
  * Caches that go somewhere of their own; an inline cache goes with the image.
@@ -23,24 +23,24 @@ import type { BuildRequest } from "./types.js";
  */
 export async function exportCaches(
   engine: Engine,
-  request: BuildRequest,
+  { cacheTo, signal }: ExportRequest,
   keys: readonly KeyNode[],
   places: CachePlaces,
   progress: Progress,
 ): Promise<void> {
   await Promise.all(
-    request.cacheTo.map(async ({ place, mode, ignoreError, format, form }) => {
+    cacheTo.map(async ({ place, mode, ignoreError, format, form }) => {
       if (place.type === "inline") return;
       const target = places.open(place, form);
-      const signal = within(request.signal, timeoutOf(place), target.title);
+      const limited = within(signal, timeoutOf(place), target.title);
       try {
         await progress.step(target.title, (step) =>
-          exportTo(target, { engine, keys, mode, format, step, signal }).catch((error: unknown) => {
-            throw signal.aborted ? (signal.reason as Error) : error;
+          exportTo(target, { engine, keys, mode, format, step, signal: limited }).catch((error: unknown) => {
+            throw limited.aborted ? (limited.reason as Error) : error;
           }),
         );
       } catch (error) {
-        if (!ignoreError || request.signal.aborted) throw error;
+        if (!ignoreError || signal.aborted) throw error;
         progress.emit({
           kind: "warning",
           vertex: "",
@@ -52,7 +52,7 @@ export async function exportCaches(
 }
 
 /** Lets targets look at what is there before the build begins; what they cannot see, the export tells of. */
-export function beginExports({ cacheTo, signal }: BuildRequest, places: CachePlaces): void {
+export function beginExports({ cacheTo, signal }: ExportRequest, places: CachePlaces): void {
   for (const { place, form } of cacheTo) {
     if (place.type === "inline") continue;
     places

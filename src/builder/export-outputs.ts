@@ -24,7 +24,7 @@ import { inlineCache } from "./export-cache.js";
 import type {
   Annotation,
   ArchiveOutput,
-  BuildRequest,
+  ExportRequest,
   FilesOutput,
   ImageOptions,
   ImageOutput,
@@ -43,7 +43,7 @@ export interface PlatformResult {
 /** @returns metadata of the build */
 export async function exportOutputs(
   engine: Engine,
-  request: BuildRequest,
+  request: ExportRequest,
   {
     results,
     multiPlatform,
@@ -58,7 +58,7 @@ export async function exportOutputs(
 
 async function exportOne(
   engine: Engine,
-  request: BuildRequest,
+  request: ExportRequest,
   output: Output,
   results: readonly PlatformResult[],
   multiPlatform: boolean,
@@ -123,14 +123,13 @@ function isImage(output: ImageOutput | ArchiveOutput): output is ImageOutput {
 
 async function makeImage(
   engine: Engine,
-  request: BuildRequest,
+  request: ExportRequest,
   result: PlatformResult,
   { rewriteTimestamp, format, ociMediaTypes }: ImageOptions,
   refs: Map<string, Ref>,
 ): Promise<PlatformImage> {
   const { signal } = request;
-  const epochText = request.frontend.buildArgs["SOURCE_DATE_EPOCH"];
-  const epoch = epochText ? Number(epochText) : undefined;
+  const { epoch } = request;
   const base = result.baseConfig === undefined ? 0 : baseLayerCount(result.baseConfig);
   const chain = result.ref?.chain ?? [];
   const layers = await Promise.all(
@@ -163,7 +162,7 @@ async function makeImage(
 }
 
 function indexOf(
-  request: BuildRequest,
+  request: ExportRequest,
   results: readonly PlatformResult[],
   images: readonly PlatformImage[],
   ociMediaTypes: boolean,
@@ -176,7 +175,7 @@ function indexOf(
 }
 
 function annotationsFor(
-  { annotations }: BuildRequest,
+  { annotations }: ExportRequest,
   on: Annotation["on"],
   platform: Platform | undefined,
 ): Record<string, string> {
@@ -252,7 +251,7 @@ async function writeTarball(
 
 async function exportFiles(
   engine: Engine,
-  request: BuildRequest,
+  request: ExportRequest,
   output: FilesOutput,
   results: readonly PlatformResult[],
 ): Promise<void> {

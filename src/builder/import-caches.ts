@@ -2,6 +2,7 @@
 import {
   ImportedCache,
   timeoutOf,
+  type CacheImport,
   type CachePlaces,
   type RefResult,
   type StoredCache,
@@ -10,17 +11,17 @@ import { messageOf, within } from "../lib/index.js";
 import type { Progress } from "../progress/index.js";
 import type { CacheStore } from "../solver/index.js";
 import type { Engine } from "./engine.js";
-import type { BuildRequest } from "./types.js";
 
 /** In the order given; one that cannot be read is a warning. */
 export async function importCaches(
   engine: Engine,
-  { cacheFrom, signal }: BuildRequest,
+  imports: readonly CacheImport[],
   places: CachePlaces,
   progress: Progress,
+  signal: AbortSignal,
 ): Promise<readonly CacheStore<RefResult>[]> {
   const stores = await Promise.all(
-    cacheFrom.map(async ({ place }) => {
+    imports.map(async ({ place }) => {
       const source = places.open(place);
       const limited = within(signal, timeoutOf(place), `importing ${source.name}`);
       try {

@@ -47,6 +47,16 @@ export interface Annotation {
   readonly value: string;
 }
 
+/** What becomes of a build's results. */
+export interface ExportRequest {
+  readonly outputs: readonly Output[];
+  readonly cacheTo: readonly CacheExport[];
+  readonly annotations: readonly Annotation[];
+  /** SOURCE_DATE_EPOCH, in seconds */
+  readonly epoch: number | undefined;
+  readonly signal: AbortSignal;
+}
+
 export interface BuildRequest {
   readonly frontend: Omit<FrontendRequest, "sessionId" | "contexts" | "buildPlatform">;
   /** by local name: "context", "dockerfile" and named contexts */

@@ -174,7 +174,7 @@ export class ExecOp implements Op<RefResult> {
       }
       case "SSH": {
         const opt = mount.SSHOpt!;
-        const path = session.agentSocket(opt.ID);
+        const path = await session.agentSocket(opt.ID);
         if (path === undefined) {
           if (opt.optional) return undefined;
           throw new BuildError("SSH_MISSING", `unset ssh forward key ${opt.ID === "" ? "default" : opt.ID}`);

@@ -50,7 +50,7 @@ export class GitOp implements Op<RefResult> {
       keepGitDir: this.#attrs["git.keepgitdir"] === "true",
       skipSubmodules: this.#attrs["git.skipsubmodules"] === "true",
       authorization: await this.#authorization(),
-      agentSocket: socket === undefined ? undefined : this.#context.session.agentSocket(socket),
+      agentSocket: socket === undefined ? undefined : await this.#context.session.agentSocket(socket),
     };
   }
 

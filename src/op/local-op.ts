@@ -1,6 +1,5 @@
 // A folder of the client as a source: never found by its key, only what is read of it by content.
 import { randomUUID } from "node:crypto";
-import { BuildError } from "../lib/index.js";
 import type { Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -28,24 +27,16 @@ export class LocalOp implements Op<RefResult> {
   }
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const { refs, worker, session } = this.#context;
-    const folder = session.folder(this.#name);
-    if (folder === undefined)
-      throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${this.#name}"`);
+    const { refs, session } = this.#context;
     const list = (name: string): string[] => JSON.parse(this.#attrs[name] ?? "[]") as string[];
+    const selection = {
+      followPaths: list("local.followpaths"),
+      includePatterns: list("local.includepattern"),
+      excludePatterns: list("local.excludepatterns"),
+    };
     const { upper } = refs.newFolders();
     try {
-      await worker.perform(
-        "local",
-        {
-          folder,
-          target: upper,
-          followPaths: list("local.followpaths"),
-          includePatterns: list("local.includepattern"),
-          excludePatterns: list("local.excludepatterns"),
-        },
-        signal,
-      );
+      await session.takeFolder(this.#name, selection, upper, signal);
     } catch (error) {
       await refs.discard(upper);
       throw error;

@@ -1,11 +1,15 @@
 // The session of a build in this process: folders and secrets are right here.
 import { readFile } from "node:fs/promises";
-import type { Session } from "./types.js";
+import { join } from "node:path";
+import { BuildError, codeOf } from "../lib/index.js";
+import type { Worker } from "../worker/index.js";
+import type { FolderSelection, Session } from "./types.js";
 
 export type SecretSource =
   { readonly kind: "file"; readonly path: string } | { readonly kind: "env"; readonly name: string };
 
 export interface InProcessOptions {
+  readonly worker: Worker;
   readonly folders: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, SecretSource>;
   readonly agents: ReadonlyMap<string, string>;
@@ -19,8 +23,30 @@ export class InProcessSession implements Session {
     this.#options = options;
   }
 
-  folder(name: string): string | undefined {
-    return this.#options.folders.get(name);
+  async takeFolder(
+    name: string,
+    selection: FolderSelection,
+    target: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { worker, folders } = this.#options;
+    const folder = folders.get(name);
+    if (folder === undefined) throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${name}"`);
+    await worker.perform("local", { folder, target, ...selection }, signal);
+  }
+
+  async readFiles(name: string, paths: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+    const folder = this.#options.folders.get(name);
+    const files = new Map<string, Uint8Array>();
+    if (folder === undefined) return files;
+    for (const path of paths) {
+      try {
+        files.set(path, await readFile(join(folder, path)));
+      } catch (error) {
+        if (codeOf(error) !== "ENOENT") throw error;
+      }
+    }
+    return files;
   }
 
   async secret(id: string): Promise<Uint8Array | undefined> {
@@ -31,7 +57,7 @@ export class InProcessSession implements Session {
     return value === undefined ? undefined : Buffer.from(value);
   }
 
-  agentSocket(id: string): string | undefined {
+  async agentSocket(id: string): Promise<string | undefined> {
     return this.#options.agents.get(id === "" ? "default" : id);
   }
 }

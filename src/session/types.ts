@@ -1,10 +1,28 @@
-// What the client lends a build.
+// What the client lends a build: of the same process, or over the tunnel of a daemon's client.
+
+/** What is wanted of a folder; all patterns are relative to it. */
+export interface FolderSelection {
+  /** these, and what links among them point to */
+  readonly followPaths: readonly string[];
+  readonly includePatterns: readonly string[];
+  readonly excludePatterns: readonly string[];
+}
 
 export interface Session {
-  /** a folder by its local name ("context", "dockerfile", a named context) */
-  folder(name: string): string | undefined;
+  /**
+   * Copies what is wanted of one of the client's folders ("context", "dockerfile", a named context), owned by root.
+   * @param target an empty folder, relative to the state folder
+   * @throws BuildError LOCAL_MISSING, CONTEXT_UNREADABLE
+   */
+  takeFolder(name: string, selection: FolderSelection, target: string, signal: AbortSignal): Promise<void>;
+  /** Files of a folder by path; those that are not there are left out. @throws BuildError LOCAL_MISSING */
+  readFiles(
+    name: string,
+    paths: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Uint8Array>>;
   /** @returns the secret's bytes, or `undefined` if the client has none of this id */
   secret(id: string): Promise<Uint8Array | undefined>;
-  /** path of an agent's socket */
-  agentSocket(id: string): string | undefined;
+  /** path of a socket that leads to an agent, or `undefined` if the client has none of this id */
+  agentSocket(id: string): Promise<string | undefined>;
 }

@@ -35,6 +35,8 @@ export class AzblobPlace {
   /** manifests as they were when the build first looked, by path */
   readonly manifests = new Map<string, Promise<StoredBlob | undefined>>();
   readonly corrupt: CorruptBlobs;
+  /** of blocks that were sent: memory that is used again does not wait to be collected */
+  readonly buffers: Buffer[] = [];
   /** blobs that this build has put there */
   readonly written = new Set<Digest>();
   listed: Promise<ReadonlyMap<Digest, number> | undefined> | undefined;
@@ -197,9 +199,14 @@ export class AzblobBackend implements CacheSource, CacheTarget {
         const length = Math.min(PART, size - offset);
         const id = Buffer.from(`${PART}-${String(i).padStart(8, "0")}`).toString("base64");
         if (staged.get(id) === length) return id;
-        await container.inMemory(async () =>
-          container.stageBlock(path, id, await readPart(file, offset, length), signal),
-        );
+        await container.inMemory(async () => {
+          const buffer = this.#place.buffers.pop() ?? Buffer.allocUnsafe(PART);
+          try {
+            await container.stageBlock(path, id, await readPart(file, offset, length, buffer), signal);
+          } finally {
+            this.#place.buffers.push(buffer);
+          }
+        });
         moved(length);
         return id;
       }),
@@ -277,8 +284,13 @@ async function readable({ data }: StoredBlob): Promise<CacheManifest | undefined
   }
 }
 
-async function readPart(file: string, offset: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(length);
+async function readPart(
+  file: string,
+  offset: number,
+  length: number,
+  space: Buffer = Buffer.allocUnsafe(length),
+): Promise<Buffer> {
+  const buffer = space.subarray(0, length);
   const handle = await open(file, "r");
   try {
     for (let at = 0; at < length;) {

@@ -1,0 +1,73 @@
+// What becomes of a build's results: its outputs and its caches.
+import type { RefResult } from "../cache/index.js";
+import type { Platform } from "../llb/index.js";
+import type { KeyNode, Solver } from "../solver/index.js";
+import { exportCaches } from "./export-cache.js";
+import { exportOutputs, type PlatformResult } from "./export-outputs.js";
+import type { Job, Solution } from "./job.js";
+import type { ExportRequest } from "./types.js";
+
+/** A result of one platform, not solved yet. */
+export interface Outcome {
+  /** `undefined`: an image without layers */
+  readonly solution: Solution | undefined;
+  readonly platform: Platform;
+  /** the image's config without the layers made by the build */
+  readonly config: string;
+  readonly baseConfig: string | undefined;
+}
+
+export interface Outcomes {
+  readonly results: readonly Outcome[];
+  /** the image is an index even if it has one platform */
+  readonly multiPlatform: boolean;
+}
+
+/** Solves what is to be exported and exports it; again, should a cached result turn out to be lost meanwhile. */
+export async function exportBuild(
+  job: Job,
+  request: ExportRequest,
+  { results, multiPlatform }: Outcomes,
+): Promise<Record<string, unknown>> {
+  const solutions = results.flatMap(({ solution }) => (solution ? [solution] : []));
+  // all have the same caches, and so one solver
+  const solver = solutions[0]?.solver;
+  if (!solver) {
+    const empty = results.map((result) => ({ ...result, ref: undefined, keys: [] }));
+    return exportAll(job, request, { results: empty, multiPlatform }, [], undefined);
+  }
+  const targets = solutions.map(({ edge }) => edge);
+  return solver.solve(targets, async (values) => {
+    const solved = [...values];
+    const keysOf = await Promise.all(targets.map((target) => solver.keysOf(target)));
+    const keys = keysOf.flat();
+    const platforms = results.map((result) => ({
+      ...result,
+      ref: result.solution && solved.shift()!.ref,
+      keys: result.solution ? keysOf.shift()! : [],
+    }));
+    return exportAll(job, request, { results: platforms, multiPlatform }, keys, solver);
+  });
+}
+
+/** The cache goes out while the image is pushed; a failure of the image comes first. */
+async function exportAll(
+  { engine, progress, places }: Job,
+  request: ExportRequest,
+  results: { readonly results: readonly PlatformResult[]; readonly multiPlatform: boolean },
+  keys: readonly KeyNode[],
+  solver: Solver<RefResult> | undefined,
+): Promise<Record<string, unknown>> {
+  const { cacheTo } = request;
+  const loading = cacheTo.length > 0 ? solver?.loadResults(keys) : undefined;
+  if (cacheTo.some(({ place }) => place.type === "inline")) await loading;
+  const output = exportOutputs(engine, request, results, progress);
+  output.catch(() => undefined);
+  await loading;
+  const caches = exportCaches(engine, request, keys, places, progress);
+  caches.catch(() => undefined);
+  const metadata = await output;
+  await caches;
+  const traffic = places.traffic();
+  return Object.keys(traffic).length > 0 ? { ...metadata, "bluekiln.cache.traffic": traffic } : metadata;
+}

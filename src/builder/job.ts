@@ -1,0 +1,261 @@
+// One build in progress: what its client lends it, and the graphs it solves. Several frontends may ask it for results,
+// one after another; what their graphs have in common is solved once.
+import { randomUUID } from "node:crypto";
+import { CachePlaces, type CacheImport, type RefResult } from "../cache/index.js";
+import { readCdiDevices } from "../executor/index.js";
+import {
+  hostPlatform,
+  SourceError,
+  type FrontendHost,
+  type FrontendOutcome,
+  type FrontendWarning,
+} from "../frontend/index.js";
+import { hexOf, messageOf, type Digest } from "../lib/index.js";
+import type { Definition, Platform, SourceInfo } from "../llb/index.js";
+import { loadDefinition, type OpContext } from "../op/index.js";
+import { Progress, type ProgressListener } from "../progress/index.js";
+import type { RegistryClient } from "../registry/index.js";
+import type { Session } from "../session/index.js";
+import type { LayerFormat, Ref } from "../snapshot/index.js";
+import { Solver, type CacheStore, type Edge, type Lookup, type Vertex } from "../solver/index.js";
+import { ImageSource, resolveError } from "../source/index.js";
+import type { Engine } from "./engine.js";
+import { importCaches } from "./import-caches.js";
+
+export interface JobOptions {
+  readonly session: Session;
+  readonly registry: RegistryClient;
+  /** OCI layouts of the client by name */
+  readonly layouts: ReadonlyMap<string, ImageSource>;
+  readonly entitlements: ReadonlySet<string>;
+  /** how layers will be packed, if they will: it is done while later steps run */
+  readonly format: LayerFormat | undefined;
+  readonly onProgress: ProgressListener;
+  readonly signal: AbortSignal;
+}
+
+/** An output of a graph, solved when it is needed. */
+export interface Solution {
+  readonly solver: Solver<RefResult>;
+  readonly edge: Edge;
+  readonly definition: Definition;
+}
+
+export class Job {
+  readonly engine: Engine;
+  readonly progress: Progress;
+  readonly places: CachePlaces;
+  readonly signal: AbortSignal;
+  readonly #options: JobOptions;
+  readonly #context: OpContext;
+  readonly #images: ImageSource;
+  readonly #solvers = new Map<
+    string,
+    { solver: Solver<RefResult>; vertices: Map<Digest, Vertex<RefResult>> }
+  >();
+  /** which step an error came from */
+  readonly #failed = new Map<unknown, Digest>();
+  /** results that no later build can find */
+  readonly #transient: Ref[] = [];
+  #containers = 0;
+  /** the step that loads the Dockerfile: what is said of it is shown there */
+  #definitionStep = "";
+
+  constructor(engine: Engine, options: JobOptions) {
+    const { registry, session, signal, format } = options;
+    this.engine = engine;
+    this.signal = signal;
+    this.#options = options;
+    this.progress = new Progress(options.onProgress);
+    this.places = new CachePlaces(registry, engine.corruptBlobs);
+    this.#images = new ImageSource(registry, engine.blobs, engine.refs);
+    this.#context = {
+      refs: engine.refs,
+      blobs: engine.blobs,
+      images: this.#images,
+      layouts: options.layouts,
+      worker: engine.worker,
+      session,
+      cacheMounts: engine.cacheMounts,
+      transient: (ref) => this.#transient.push(ref),
+      entitlements: options.entitlements,
+      sources: new Map(),
+      devices: () => readCdiDevices(engine.cdiFolders),
+      runtime: engine.runtime,
+      log: (vertex, stream, data) =>
+        this.progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
+      made: (ref) => {
+        if (format) engine.refs.pack(ref, signal, format).catch(() => undefined);
+      },
+      containerId: () => `bluekiln-${process.pid}-${randomUUID().slice(0, 8)}-${++this.#containers}`,
+    };
+  }
+
+  /** What the job alone could find again goes with it. */
+  async close(): Promise<void> {
+    await this.engine.pruning.release(this.#transient);
+  }
+
+  /** Nothing is solved yet. @param imports caches to look in @throws BuildError LLB_INVALID, NOT_ALLOWED */
+  load(definition: Definition, platform: Platform, imports: readonly CacheImport[]): Solution {
+    const graph = loadDefinition(definition, platform, this.#context, this.engine.state.root);
+    const { solver, vertices } = this.#solver(imports);
+    for (const [digest, vertex] of graph.vertices) {
+      if (vertices.has(digest)) continue;
+      vertices.set(digest, vertex);
+      this.progress.declare(
+        digest,
+        vertex.name,
+        vertex.inputs.map((input) => input.vertex),
+      );
+    }
+    return { solver, edge: graph.target, definition };
+  }
+
+  /** Begins to read the caches, so that they are there when they are needed. */
+  openCaches(imports: readonly CacheImport[]): void {
+    this.#solver(imports);
+  }
+
+  #solver(imports: readonly CacheImport[]): {
+    solver: Solver<RefResult>;
+    vertices: Map<Digest, Vertex<RefResult>>;
+  } {
+    const key = JSON.stringify(imports.map(({ place }) => place));
+    let known = this.#solvers.get(key);
+    if (!known) {
+      const vertices = new Map<Digest, Vertex<RefResult>>();
+      const stores = importCaches(this.engine, imports, this.places, this.progress, this.signal);
+      stores.catch(() => undefined);
+      known = { vertices, solver: this.#newSolver(vertices, stores) };
+      this.#solvers.set(key, known);
+    }
+    return known;
+  }
+
+  #newSolver(
+    vertices: ReadonlyMap<Digest, Vertex<RefResult>>,
+    imports: Promise<readonly CacheStore<RefResult>[]>,
+  ): Solver<RefResult> {
+    const { localCache, locks, refs } = this.engine;
+    return new Solver<RefResult>({
+      vertices,
+      local: localCache,
+      imports,
+      signal: this.signal,
+      warn: (text) => this.progress.emit({ kind: "warning", vertex: "", text }),
+      alone: (name) => locks.hold(hexOf(name), this.signal),
+      during: (digest, task) => this.progress.during(digest, task),
+      isAvailable: ({ ref }) => ref === undefined || refs.isAvailable(ref),
+      events: {
+        started: (digest) => this.progress.update(digest, { started: Date.now() }),
+        completed: (digest, lookup, error) => this.#completed(vertices.get(digest)!, lookup, error),
+      },
+    });
+  }
+
+  #completed(vertex: Vertex<RefResult>, lookup: Lookup | undefined, error: Error | undefined): void {
+    if (error && !this.#failed.has(error)) this.#failed.set(error, vertex.digest);
+    this.progress.update(vertex.digest, {
+      completed: Date.now(),
+      cached: lookup?.kind === "hit",
+      ...(lookup?.kind === "hit" && { cacheSource: lookup.source }),
+      ...(error && { error: error.message }),
+    });
+  }
+
+  /** The step that an error came from. */
+  failedStep(error: unknown): Digest | undefined {
+    return this.#failed.get(error);
+  }
+
+  /** A step's error with its place in the Dockerfile. */
+  located(error: unknown, { results, source }: FrontendOutcome): unknown {
+    const vertex = this.#failed.get(error);
+    const locations = results.flatMap(
+      ({ definition }) => (vertex && definition?.source?.locations.get(vertex)) ?? [],
+    );
+    const ranges = locations[0]?.ranges ?? [];
+    if (ranges.length === 0) return error;
+    const located = new SourceError(messageOf(error), [ranges], error);
+    located.file = source;
+    return located;
+  }
+
+  /** What the linter says, in the step that loaded the Dockerfile. */
+  warn(warnings: readonly FrontendWarning[], source: SourceInfo): void {
+    for (const { rule, description, url, detail, ranges } of warnings) {
+      const line = ranges[0]?.start.line ?? 0;
+      this.progress.emit({
+        kind: "warning",
+        vertex: this.#definitionStep,
+        text: `${rule}: ${detail} (line ${line})`,
+        about: { detail: [description], url, source, ranges },
+      });
+    }
+  }
+
+  /** What a frontend of this process may ask. */
+  frontendHost(imports: readonly CacheImport[] = []): FrontendHost {
+    return {
+      resolveImage: (reference, { platform, logName, layout }) =>
+        this.progress.step(logName, async () => {
+          try {
+            const images = layout === undefined ? this.#images : this.#options.layouts.get(layout)!;
+            const source = await images.resolve(reference, platform, this.signal);
+            return { reference, digest: source.digest, config: source.config };
+          } catch (error) {
+            throw resolveError(reference, error);
+          }
+        }),
+      readFiles: (definition, paths, limit = Infinity) => this.#readFiles(definition, paths, limit, imports),
+    };
+  }
+
+  async #readFiles(
+    definition: Definition,
+    paths: readonly string[],
+    limit: number,
+    imports: readonly CacheImport[],
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
+    const { op, metadata } = definition.ops[0]!;
+    const identifier = op.kind === "source" ? op.source.identifier : "";
+    if (identifier.startsWith("local://")) {
+      const name = identifier.slice("local://".length);
+      return this.#readFolder(name, metadata.description["llb.customname"] ?? `load ${name}`, paths);
+    }
+    const solution = this.load(definition, hostPlatform(), imports);
+    this.#definitionStep = solution.edge.vertex;
+    return this.read(solution, paths, limit);
+  }
+
+  /** Files of a client's folder, without a step of their own in the graph. */
+  async #readFolder(
+    name: string,
+    title: string,
+    paths: readonly string[],
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
+    return this.progress.step(title, async (step) => {
+      if (name === "dockerfile") this.#definitionStep = step.id;
+      const files = await this.#options.session.readFiles(name, paths, this.signal);
+      const size = [...files.values()].reduce((sum, data) => sum + data.length, 0);
+      await step.status(`transferring ${name}: ${size}B`, async () => undefined);
+      return files;
+    });
+  }
+
+  /** Files of a result; one that is not there is not in the map. @param limit bytes of each */
+  async read(
+    { solver, edge }: Solution,
+    paths: readonly string[],
+    limit: number,
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
+    const { refs, worker } = this.engine;
+    return solver.solve([edge], async ([result]) => {
+      const layers = await refs.folders(result!.ref, this.signal);
+      const task = { tree: { kind: "layers", layers }, paths, limit } as const;
+      const contents = await worker.perform("read", task, this.signal);
+      return new Map(paths.flatMap((path, i) => (contents[i] ? [[path, contents[i]] as const] : [])));
+    });
+  }
+}
