@@ -1,6 +1,5 @@
 // The embedded engine: a state folder, its threads and stores, and builds on them.
 import { randomUUID } from "node:crypto";
-import { setMaxListeners } from "node:events";
 import { readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -87,7 +86,6 @@ export class Engine implements Builder {
 
   async build(request: BuildRequest): Promise<BuildResponse> {
     void this.#removeLeftovers();
-    setMaxListeners(0, request.signal);
     const end = this.refs.activity.begin();
     try {
       return await new Build(this, request, request.sessionId ?? randomUUID()).run();
@@ -145,7 +143,6 @@ export class Engine implements Builder {
   }
 
   async describe(request: BuildRequest, call: Call): Promise<Description> {
-    setMaxListeners(0, request.signal);
     return new Build(this, request, request.sessionId ?? randomUUID()).describe(call);
   }
 

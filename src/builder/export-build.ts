@@ -52,16 +52,17 @@ export async function exportBuild(
 
 /** The cache goes out while the image is pushed; a failure of the image comes first. */
 async function exportAll(
-  { engine, progress, places }: Job,
+  job: Job,
   request: ExportRequest,
   results: { readonly results: readonly PlatformResult[]; readonly multiPlatform: boolean },
   keys: readonly KeyNode[],
   solver: Solver<RefResult> | undefined,
 ): Promise<Record<string, unknown>> {
+  const { engine, progress, places } = job;
   const { cacheTo } = request;
   const loading = cacheTo.length > 0 ? solver?.loadResults(keys) : undefined;
   if (cacheTo.some(({ place }) => place.type === "inline")) await loading;
-  const output = exportOutputs(engine, request, results, progress);
+  const output = exportOutputs(job, request, results);
   output.catch(() => undefined);
   await loading;
   const caches = exportCaches(engine, request, keys, places, progress);

@@ -1,6 +1,8 @@
 // What the user asked for with --output, --push and -t.
-import { mkdir } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { PassThrough } from "node:stream";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import {
   buildImage,
@@ -15,12 +17,19 @@ import {
 } from "../exporter/index.js";
 import { formatPlatform } from "../frontend/index.js";
 import type { Platform } from "../llb/index.js";
-import type { Progress, Step } from "../progress/index.js";
-import { formatReference, parseReference, withDefaultTag, type Reference } from "../registry/index.js";
+import type { Step } from "../progress/index.js";
+import {
+  formatReference,
+  parseReference,
+  withDefaultTag,
+  type Reference,
+  type RegistryClient,
+} from "../registry/index.js";
 import type { LayerDescriptor, Ref } from "../snapshot/index.js";
 import type { KeyNode } from "../solver/index.js";
 import type { Engine } from "./engine.js";
 import { inlineCache } from "./export-cache.js";
+import type { Job } from "./job.js";
 import type {
   Annotation,
   ArchiveOutput,
@@ -42,32 +51,30 @@ export interface PlatformResult {
 
 /** @returns metadata of the build */
 export async function exportOutputs(
-  engine: Engine,
+  job: Job,
   request: ExportRequest,
   {
     results,
     multiPlatform,
   }: { readonly results: readonly PlatformResult[]; readonly multiPlatform: boolean },
-  progress: Progress,
 ): Promise<Record<string, unknown>> {
   const metadata: Record<string, unknown> = {};
   for (const output of request.outputs)
-    Object.assign(metadata, await exportOne(engine, request, output, results, multiPlatform, progress));
+    Object.assign(metadata, await exportOne(job, request, output, results, multiPlatform));
   return metadata;
 }
 
 async function exportOne(
-  engine: Engine,
+  { engine, registry, progress }: Job,
   request: ExportRequest,
   output: Output,
   results: readonly PlatformResult[],
   multiPlatform: boolean,
-  progress: Progress,
 ): Promise<Record<string, unknown>> {
   const { signal } = request;
   if (isFiles(output)) {
     const name = output.kind === "local" ? "exporting to client directory" : "exporting to client tarball";
-    await progress.step(name, async () => exportFiles(engine, request, output, results));
+    await progress.step(name, async (step) => exportFiles(engine, request, output, results, step));
     return {};
   }
   const names = output.names.map((name) => withDefaultTag(parseReference(name)));
@@ -93,14 +100,16 @@ async function exportOne(
         await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
       const source = blobSource(engine, refs, signal);
       if (isImage(output)) {
-        if (output.insecure) for (const { domain } of names) engine.registry.allowInsecure(domain);
+        if (output.insecure) for (const { domain } of names) registry.allowInsecure(domain);
         if (output.push)
-          for (const name of names) await push(engine, images, index, name, source, step, signal);
+          for (const name of names) await push(registry, images, index, name, source, step, signal);
       } else {
         // they come side by side, though they are written one after another
         const layers = images.flatMap(({ image }) => image.layers);
         for (const layer of layers) source.file(layer).catch(() => undefined);
-        await step.status("sending tarball", () => writeTarball(output, images, index, names, source));
+        await step.status("sending tarball", () =>
+          writeTarball(output, images, index, names, source, signal),
+        );
       }
       const top = index?.descriptor ?? images[0]!.image.descriptor;
       return {
@@ -202,7 +211,7 @@ function blobSource(engine: Engine, refs: ReadonlyMap<string, Ref>, signal: Abor
 }
 
 async function push(
-  engine: Engine,
+  registry: RegistryClient,
   images: readonly PlatformImage[],
   index: ImageIndex | undefined,
   name: Reference,
@@ -214,8 +223,8 @@ async function push(
   try {
     await step.status(`pushing ${text}`, () => {
       const built = images.map(({ image }) => image);
-      if (index) return pushIndex(index, built, name, engine.registry, source, signal);
-      return pushImage(built[0]!, name, engine.registry, source, signal);
+      if (index) return pushIndex(index, built, name, registry, source, signal);
+      return pushImage(built[0]!, name, registry, source, signal);
     });
   } catch (error) {
     if (signal.aborted) throw error;
@@ -231,6 +240,7 @@ async function writeTarball(
   index: ImageIndex | undefined,
   names: readonly Reference[],
   source: BlobSource,
+  signal: AbortSignal,
 ): Promise<void> {
   if (output.kind === "docker" && index) {
     throw new BuildError(
@@ -238,39 +248,60 @@ async function writeTarball(
       "docker exporter does not currently support exporting manifest lists",
     );
   }
-  if (output.dest !== "-") await mkdir(dirname(resolve(output.dest)), { recursive: true });
-  await writeArchive(
-    output.kind,
-    output.dest === "-" ? process.stdout : output.dest,
-    images,
-    index,
-    names,
-    source,
-  );
+  const { kind, dest } = output;
+  if (typeof dest === "string") {
+    if (dest !== "-") await mkdir(dirname(resolve(dest)), { recursive: true });
+    await writeArchive(kind, dest === "-" ? process.stdout : dest, images, index, names, source);
+    return;
+  }
+  const top = index?.descriptor ?? images[0]!.image.descriptor;
+  const stream = new PassThrough();
+  const metadata = {
+    "containerimage.digest": top.digest,
+    ...(names.length > 0 && { "image.name": names.map(formatReference).join(",") }),
+  };
+  const taken = dest.takeFile(stream, metadata, signal);
+  taken.catch((error: unknown) => stream.destroy(error as Error));
+  await writeArchive(kind, stream, images, index, names, source);
+  stream.end();
+  await taken;
 }
 
 async function exportFiles(
   engine: Engine,
   request: ExportRequest,
-  output: FilesOutput,
+  { kind, dest }: FilesOutput,
   results: readonly PlatformResult[],
+  step: Step,
 ): Promise<void> {
   const { signal } = request;
-  for (const { ref, platform } of results) {
-    const layers = await engine.refs.folders(ref, signal);
-    const folder = results.length > 1 ? formatPlatform(platform).replaceAll("/", "_") : "";
-    const target =
-      output.dest === "-" ? "-" : resolve(output.kind === "local" ? join(output.dest, folder) : output.dest);
-    if (output.kind === "tar" && target !== "-") await mkdir(dirname(target), { recursive: true });
-    await engine.worker.perform(
-      "export",
-      {
+  const isLocal = kind === "local";
+  const write = async (target: string): Promise<void> => {
+    for (const { ref, platform } of results) {
+      const layers = await engine.refs.folders(ref, signal);
+      const folder = results.length > 1 && isLocal ? formatPlatform(platform).replaceAll("/", "_") : "";
+      const task = {
         tree: { kind: "layers", layers },
-        target,
-        format: output.kind === "local" ? "folder" : "tar",
+        target: target === "-" ? target : join(target, folder),
+        format: isLocal ? "folder" : "tar",
         clampTime: undefined,
-      },
-      signal,
-    );
+      } as const;
+      await engine.worker.perform("export", task, signal);
+    }
+  };
+  if (typeof dest === "string") {
+    const target = dest === "-" ? dest : resolve(dest);
+    if (!isLocal && target !== "-") await mkdir(dirname(target), { recursive: true });
+    return write(target);
+  }
+  // what a client takes is made whole first: then it can be walked
+  const folder = await mkdtemp(join(engine.state.own, "output-"));
+  try {
+    const content = join(folder, "content");
+    await write(content);
+    if (isLocal) await step.status("copying files", (moved) => dest.takeFolder(content, moved, signal));
+    else await step.status("sending tarball", () => dest.takeFile(createReadStream(content), {}, signal));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 }

@@ -1,2 +1,7 @@
 export type * from "./types.js";
 export { Engine, type EngineOptions } from "./engine.js";
+export { packedAs } from "./build.js";
+export { exportBuild, type Outcome, type Outcomes } from "./export-build.js";
+export { beginExports } from "./export-cache.js";
+export { imageOptions, outputFlag } from "./image-options.js";
+export { Job, type JobOptions, type Solution } from "./job.js";

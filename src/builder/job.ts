@@ -1,6 +1,7 @@
 // One build in progress: what its client lends it, and the graphs it solves. Several frontends may ask it for results,
 // one after another; what their graphs have in common is solved once.
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { CachePlaces, type CacheImport, type RefResult } from "../cache/index.js";
 import { readCdiDevices } from "../executor/index.js";
 import {
@@ -45,6 +46,7 @@ export class Job {
   readonly engine: Engine;
   readonly progress: Progress;
   readonly places: CachePlaces;
+  readonly registry: RegistryClient;
   readonly signal: AbortSignal;
   readonly #options: JobOptions;
   readonly #context: OpContext;
@@ -63,8 +65,11 @@ export class Job {
 
   constructor(engine: Engine, options: JobOptions) {
     const { registry, session, signal, format } = options;
+    // every step and every layer listens to it
+    setMaxListeners(0, signal);
     this.engine = engine;
     this.signal = signal;
+    this.registry = registry;
     this.#options = options;
     this.progress = new Progress(options.onProgress);
     this.places = new CachePlaces(registry, engine.corruptBlobs);
@@ -237,10 +242,11 @@ export class Job {
   ): Promise<ReadonlyMap<string, Uint8Array>> {
     return this.progress.step(title, async (step) => {
       if (name === "dockerfile") this.#definitionStep = step.id;
-      const files = await this.#options.session.readFiles(name, paths, this.signal);
-      const size = [...files.values()].reduce((sum, data) => sum + data.length, 0);
-      await step.status(`transferring ${name}: ${size}B`, async () => undefined);
-      return files;
+      return step.status(`transferring ${name}:`, async (moved) => {
+        const files = await this.#options.session.readFiles(name, paths, this.signal);
+        for (const data of files.values()) moved(data.length);
+        return files;
+      });
     });
   }
 

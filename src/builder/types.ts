@@ -1,8 +1,9 @@
 // A build from request to response. `Builder` is the seam: the embedded engine now, a daemon's client later.
+import type { Readable } from "node:stream";
 import type { CacheExport, CacheImport } from "../cache/index.js";
 import type { Call, Description, FrontendRequest, FrontendWarning, NamedContext } from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
-import type { ProgressListener } from "../progress/index.js";
+import type { Moved, ProgressListener } from "../progress/index.js";
 import type { LayerFormat } from "../snapshot/index.js";
 import type { SecretSource } from "../session/index.js";
 
@@ -28,14 +29,23 @@ export interface ImageOutput {
 export interface ArchiveOutput {
   readonly kind: "oci" | "docker";
   readonly names: readonly string[];
-  /** "-" is standard output */
-  readonly dest: string;
+  readonly dest: Destination;
   readonly image: ImageOptions;
 }
 
 export interface FilesOutput {
   readonly kind: "local" | "tar";
-  readonly dest: string;
+  readonly dest: Destination;
+}
+
+/** A path ("-" is standard output), or a client that takes what it is sent. */
+export type Destination = string | ClientDestination;
+
+export interface ClientDestination {
+  /** @param moved is told of bytes */
+  takeFolder(folder: string, moved: Moved, signal: AbortSignal): Promise<void>;
+  /** @param metadata what is said of the file: "containerimage.digest" and the like */
+  takeFile(content: Readable, metadata: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void>;
 }
 
 export interface Annotation {

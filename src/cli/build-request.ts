@@ -1,6 +1,6 @@
 // Flags to a build request.
 import { resolve } from "node:path";
-import type { BuildRequest, Output } from "../builder/index.js";
+import { imageOptions, type BuildRequest, type Output } from "../builder/index.js";
 import { parseGitRef, parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
 import { parseReference } from "../registry/index.js";
@@ -11,7 +11,6 @@ import {
   parseCacheFrom,
   parseCacheTo,
   parseHost,
-  imageOptions,
   parseOutput,
   parsePairs,
   parseSecret,

@@ -84,7 +84,52 @@ export const DOCTOR_FLAGS: FlagSet = {
   short: { h: "help", D: "debug" },
 };
 
+/** buildkitd's */
+export const DAEMON_FLAGS: FlagSet = {
+  flags: {
+    addr: "strings",
+    "allow-insecure-entitlement": "strings",
+    "cdi-disabled": "bool",
+    "cdi-spec-dir": "strings",
+    config: "string",
+    "containerd-worker": "bool",
+    "containerd-worker-gc": "bool",
+    debug: "bool",
+    group: "string",
+    help: "bool",
+    "log-format": "string",
+    "oci-cni-binary-dir": "string",
+    "oci-cni-config-path": "string",
+    "oci-max-parallelism": "string",
+    "oci-worker": "bool",
+    "oci-worker-apparmor-profile": "string",
+    "oci-worker-binary": "string",
+    "oci-worker-gc": "bool",
+    "oci-worker-gc-keepstorage": "string",
+    "oci-worker-labels": "strings",
+    "oci-worker-net": "string",
+    "oci-worker-no-process-sandbox": "bool",
+    "oci-worker-platform": "strings",
+    "oci-worker-proxy-snapshotter-path": "string",
+    "oci-worker-rootless": "bool",
+    "oci-worker-selinux": "bool",
+    "oci-worker-snapshotter": "string",
+    "otel-socket-path": "string",
+    root: "string",
+    rootless: "bool",
+    "save-cache-debug": "bool",
+    tlscacert: "string",
+    tlscert: "string",
+    tlskey: "string",
+    trace: "bool",
+    version: "bool",
+  },
+  short: { h: "help", v: "version" },
+};
+
 export interface ParsedFlags {
+  /** whether it was given */
+  has(name: string): boolean;
   readonly positional: readonly string[];
   bool(name: string): boolean;
   string(name: string): string;
@@ -140,6 +185,7 @@ export function parseFlags(args: readonly string[], { flags, short }: FlagSet): 
     }
   }
   return {
+    has: (name) => values.has(name),
     positional,
     bool: (name) => /^(1|t|true)$/i.test(values.get(name)?.[0] ?? ""),
     string: (name) => values.get(name)?.[0] ?? "",

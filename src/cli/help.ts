@@ -6,6 +6,7 @@ Builds container images as docker buildx build does and keeps the build cache in
 
 Commands:
   build       Build an image
+  daemon      Serve BuildKit's API: for docker buildx and buildctl
   doctor      Check the state directory and this machine
   du          Disk usage
   prune       Remove build cache
@@ -92,3 +93,26 @@ Options:
       --contents                Read every blob and compare its digest
       --runtime string          OCI runtime to use (default: the first of crun and runc that works)
 ${STATE_DIR}`;
+
+export const DAEMON_HELP = `Usage:  bluekiln daemon [OPTIONS]
+
+Serve BuildKit's API: docker buildx (driver remote) and buildctl build with it
+
+Options:
+      --addr stringArray                        Listening address, unix:// or tcp:// (default unix:///run/bluekiln/bluekilnd.sock)
+      --allow-insecure-entitlement stringArray  Allow network.host, security.insecure or device
+      --cdi-spec-dir stringArray                Folders with CDI device specs
+      --config string                           Configuration file, TOML (default /etc/bluekiln/bluekilnd.toml)
+      --debug                                   Say more
+      --group string                            Group that may use unix sockets
+      --oci-worker-binary string                OCI runtime (default: the first of crun and runc that works)
+      --oci-worker-gc                           Collect garbage (default true)
+      --oci-worker-labels stringArray           Labels of the worker
+      --root string                             State directory (default /var/lib/bluekiln)
+      --tlscacert string                        CA that clients of tcp:// have to be signed by
+      --tlscert string                          Certificate for tcp://
+      --tlskey string                           Its key
+
+Credentials of caches are read from this process's environment. buildkitd's other flags are taken, and those
+that have no effect are named at the start.
+`;

@@ -21,6 +21,8 @@ async function main(): Promise<number> {
       return (await import("./storage-commands.js")).pruneCommand(args);
     case "doctor":
       return (await import("./storage-commands.js")).doctorCommand(args);
+    case "daemon":
+      return (await import("./daemon-command.js")).daemonCommand(args);
     case "version":
     case "--version":
     case "-v":

@@ -1,9 +1,9 @@
 // The little languages inside flags: --output, --cache-to, --secret and the like, CSV as buildx parses it.
-import type { Annotation, ImageOptions, Output } from "../builder/index.js";
+import { imageOptions, outputFlag, type Annotation, type Output } from "../builder/index.js";
 import { cacheExport, cacheImport, type CacheExport, type CacheImport } from "../cache/index.js";
 import { formatPlatform, parsePlatform } from "../frontend/index.js";
-import { BuildError, messageOf, parseBool, parseCsv } from "../lib/index.js";
-import { FORMAT_ATTRIBUTES, layerFormat } from "../snapshot/index.js";
+import { BuildError, messageOf, parseCsv } from "../lib/index.js";
+import { FORMAT_ATTRIBUTES } from "../snapshot/index.js";
 import type { SecretSource } from "../session/index.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -103,26 +103,6 @@ export function parseOutput(text: string, tags: readonly string[], push: boolean
         `unsupported output type "${type}"; use image, registry, oci, docker, local or tar`,
       );
   }
-}
-
-function outputFlag(map: ReadonlyMap<string, string>, key: string): boolean | undefined {
-  const text = map.get(key);
-  if (text === undefined) return undefined;
-  const value = parseBool(text);
-  if (value === undefined)
-    throw new BuildError("OUTPUT_INVALID", `--output: non-bool value "${text}" specified for ${key}`);
-  return value;
-}
-
-export function imageOptions(map: ReadonlyMap<string, string> = new Map()): ImageOptions {
-  const format = layerFormat(map);
-  // docker has no names for these
-  const needsOci = format.compression === "zstd" || format.compression === "estargz";
-  return {
-    rewriteTimestamp: outputFlag(map, "rewrite-timestamp") ?? false,
-    format,
-    ociMediaTypes: needsOci || (outputFlag(map, "oci-mediatypes") ?? true),
-  };
 }
 
 /** id=ID[,src=FILE|,env=NAME] */

@@ -185,7 +185,7 @@ function execCaps({
   if (meta.cgroupParent) caps.add("exec.meta.cgroup.parent");
   if (network !== "UNSET") caps.add("exec.meta.network");
   if (security !== "SANDBOX") caps.add("exec.meta.security");
-  if (cdiDevices.length > 0) caps.add("exec.meta.cdi.alpha");
+  if (cdiDevices.length > 0) caps.add("exec.meta.cdi");
   if (secretEnv.length > 0) caps.add("exec.secretenv").add("exec.mount.secret");
   return [...caps];
 }

@@ -1,5 +1,6 @@
 // A folder of the client as a source: never found by its key, only what is read of it by content.
 import { randomUUID } from "node:crypto";
+import { transfer } from "../progress/index.js";
 import type { Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -36,7 +37,9 @@ export class LocalOp implements Op<RefResult> {
     };
     const { upper } = refs.newFolders();
     try {
-      await session.takeFolder(this.#name, selection, upper, signal);
+      await transfer(`transferring ${this.#name}:`, 0, (moved) =>
+        session.takeFolder(this.#name, selection, upper, moved, signal),
+      );
     } catch (error) {
       await refs.discard(upper);
       throw error;

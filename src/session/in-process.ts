@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BuildError, codeOf } from "../lib/index.js";
+import type { Moved } from "../progress/index.js";
 import type { Worker } from "../worker/index.js";
 import type { FolderSelection, Session } from "./types.js";
 
@@ -27,12 +28,14 @@ export class InProcessSession implements Session {
     name: string,
     selection: FolderSelection,
     target: string,
+    moved: Moved,
     signal: AbortSignal,
   ): Promise<void> {
     const { worker, folders } = this.#options;
     const folder = folders.get(name);
     if (folder === undefined) throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${name}"`);
-    await worker.perform("local", { folder, target, ...selection }, signal);
+    const { bytes } = await worker.perform("local", { folder, target, ...selection }, signal);
+    moved(bytes);
   }
 
   async readFiles(name: string, paths: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {

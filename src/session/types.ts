@@ -1,4 +1,5 @@
 // What the client lends a build: of the same process, or over the tunnel of a daemon's client.
+import type { Moved } from "../progress/index.js";
 
 /** What is wanted of a folder; all patterns are relative to it. */
 export interface FolderSelection {
@@ -12,9 +13,16 @@ export interface Session {
   /**
    * Copies what is wanted of one of the client's folders ("context", "dockerfile", a named context), owned by root.
    * @param target an empty folder, relative to the state folder
+   * @param moved is told of bytes
    * @throws BuildError LOCAL_MISSING, CONTEXT_UNREADABLE
    */
-  takeFolder(name: string, selection: FolderSelection, target: string, signal: AbortSignal): Promise<void>;
+  takeFolder(
+    name: string,
+    selection: FolderSelection,
+    target: string,
+    moved: Moved,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** Files of a folder by path; those that are not there are left out. @throws BuildError LOCAL_MISSING */
   readFiles(
     name: string,

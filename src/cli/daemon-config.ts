@@ -1,0 +1,195 @@
+// The daemon's settings: buildkitd's flags, its TOML file below them.
+// Source of the names: BuildKit's docs/buildkitd.toml.md and `buildkitd --help`.
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { parse } from "smol-toml";
+import type { DaemonOptions } from "../control/index.js";
+import { BuildError, codeOf, messageOf, parseBytes, parseDuration } from "../lib/index.js";
+import type { GcLimits } from "../prune/index.js";
+import type { ParsedFlags } from "./flags.js";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type Table = Readonly<Record<string, unknown>>;
+
+const DEFAULT_ADDRESS = "unix:///run/bluekiln/bluekilnd.sock";
+const DEFAULT_ROOT = "/var/lib/bluekiln";
+const DEFAULT_CONFIG = "/etc/bluekiln/bluekilnd.toml";
+
+/** What is given and taken, but does nothing here. */
+const IDLE_FLAGS = [
+  "containerd-worker",
+  "oci-cni-binary-dir",
+  "oci-cni-config-path",
+  "oci-max-parallelism",
+  "oci-worker-apparmor-profile",
+  "oci-worker-no-process-sandbox",
+  "oci-worker-platform",
+  "oci-worker-proxy-snapshotter-path",
+  "oci-worker-selinux",
+  "otel-socket-path",
+  "save-cache-debug",
+];
+const KNOWN_KEYS = [
+  "root",
+  "debug",
+  "trace",
+  "insecure-entitlements",
+  "log",
+  "grpc",
+  "worker",
+  "registry",
+  "dns",
+  "history",
+  "otel",
+  "cdi",
+  "frontend",
+  "system",
+];
+
+export interface DaemonSettings {
+  readonly options: DaemonOptions;
+  /** what was asked for and cannot be had, a line each */
+  readonly notes: readonly string[];
+}
+
+/** @throws BuildError FLAG_INVALID, CONFIG_INVALID */
+export function daemonSettings(
+  flags: ParsedFlags,
+  env: Environment,
+  debug: (text: string) => void,
+): DaemonSettings {
+  const config = readConfig(flags.string("config"));
+  const notes: string[] = [];
+  for (const key of Object.keys(config))
+    if (!KNOWN_KEYS.includes(key)) notes.push(`the configuration's "${key}" is not known`);
+  for (const name of IDLE_FLAGS) {
+    const isOff = /^(false|0|f)$/i.test(flags.string(name));
+    if (flags.has(name) && !isOff) notes.push(`--${name} has no effect`);
+  }
+  const grpc = table(config, "grpc");
+  const oci = table(table(config, "worker"), "oci");
+  const cdi = table(config, "cdi");
+  const addresses = flags.has("addr") ? flags.strings("addr") : strings(grpc, "address");
+  const entitlements = [
+    ...flags.strings("allow-insecure-entitlement"),
+    ...strings(config, "insecure-entitlements"),
+  ];
+  const tls = table(grpc, "tls");
+  const cert = flags.string("tlscert") || text(tls, "cert");
+  const key = flags.string("tlskey") || text(tls, "key");
+  if ((cert === "") !== (key === ""))
+    throw new BuildError("FLAG_INVALID", "you must specify key and cert file if one is specified");
+  const usesGc = flags.has("oci-worker-gc") ? flags.bool("oci-worker-gc") : oci["gc"] !== false;
+  const root = flags.string("root") || text(config, "root") || env["BLUEKILN_STATE_DIR"] || DEFAULT_ROOT;
+  const platforms = strings(oci, "platforms");
+  if (platforms.length > 0) notes.push("worker.oci.platforms has no effect");
+  const registries = Object.entries(table(config, "registry")) as [string, Table][];
+  const labels = Object.fromEntries([
+    ...Object.entries(table(oci, "labels")).map(([name, value]) => [name, String(value)]),
+    ...flags.strings("oci-worker-labels").map((label) => label.split(/=(.*)/s).slice(0, 2)),
+  ]) as Record<string, string>;
+  return {
+    notes,
+    options: {
+      engine: {
+        stateDir: resolve(root),
+        runtime: flags.string("oci-worker-binary") || text(oci, "binary") || env["BLUEKILN_RUNTIME"],
+        cdiFolders: cdiFolders(flags, cdi),
+        gc: usesGc ? gcLimits(oci, flags) : undefined,
+      },
+      addresses: addresses.length > 0 ? addresses : [DEFAULT_ADDRESS],
+      tls:
+        cert === ""
+          ? undefined
+          : { cert, key, ca: flags.string("tlscacert") || text(tls, "ca") || undefined },
+      group: groupId(flags.string("group")) ?? (typeof grpc["gid"] === "number" ? grpc["gid"] : undefined),
+      entitlements: new Set(entitlements),
+      labels,
+      registries: new Map(
+        registries.map(([name, own]) => [
+          name,
+          {
+            mirrors: strings(own, "mirrors"),
+            http: own["http"] === true,
+            insecure: own["insecure"] === true,
+            ca: strings(own, "ca"),
+          },
+        ]),
+      ),
+      environment: env,
+      debug: flags.bool("debug") || config["debug"] === true ? debug : () => undefined,
+    },
+  };
+}
+
+function readConfig(path: string): Table {
+  const file = path || DEFAULT_CONFIG;
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" && path === "") return {};
+    throw new BuildError("CONFIG_INVALID", `failed to load config from ${file}: ${messageOf(error)}`);
+  }
+  try {
+    return parse(content);
+  } catch (error) {
+    throw new BuildError("CONFIG_INVALID", `failed to parse config ${file}: ${messageOf(error)}`);
+  }
+}
+
+function table(parent: Table, key: string): Table {
+  const value = parent[key];
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Table) : {};
+}
+
+function text(parent: Table, key: string): string {
+  const value = parent[key];
+  return typeof value === "string" ? value : "";
+}
+
+function strings(parent: Table, key: string): readonly string[] {
+  const value = parent[key];
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
+function cdiFolders(flags: ParsedFlags, cdi: Table): readonly string[] | undefined {
+  if (flags.bool("cdi-disabled") || cdi["disabled"] === true) return [];
+  const given = flags.has("cdi-spec-dir") ? flags.strings("cdi-spec-dir") : strings(cdi, "specDirs");
+  return given.length > 0 ? given : undefined;
+}
+
+/** The last policy of buildkitd's list is the one that looks at everything. */
+function gcLimits(oci: Table, flags: ParsedFlags): Partial<GcLimits> {
+  const policies = oci["gcpolicy"];
+  const last = Array.isArray(policies) ? (policies.at(-1) as Table | undefined) : undefined;
+  const from = last ?? oci;
+  const size = (key: string): number | undefined => {
+    const value = from[key];
+    return typeof value === "number" ? value : typeof value === "string" ? parseBytes(value) : undefined;
+  };
+  const legacy = flags.string("oci-worker-gc-keepstorage");
+  const reservedSpace = legacy
+    ? Number(legacy) * 1e6
+    : (size("reservedSpace") ?? size("keepBytes") ?? size("gckeepstorage"));
+  const [maxUsedSpace, minFreeSpace] = [size("maxUsedSpace"), size("minFreeSpace")];
+  const keep = from["keepDuration"];
+  const keepDuration =
+    typeof keep === "number" ? keep * 1000 : typeof keep === "string" ? parseDuration(keep) : undefined;
+  return {
+    ...(reservedSpace !== undefined && { reservedSpace }),
+    ...(maxUsedSpace !== undefined && { maxUsedSpace }),
+    ...(minFreeSpace !== undefined && { minFreeSpace }),
+    ...(keepDuration !== undefined && { keepDuration }),
+  };
+}
+
+function groupId(name: string): number | undefined {
+  if (name === "") return undefined;
+  if (/^\d+$/.test(name)) return Number(name);
+  const line = readFileSync("/etc/group", "utf8")
+    .split("\n")
+    .find((entry) => entry.startsWith(`${name}:`));
+  if (!line) throw new BuildError("FLAG_INVALID", `group ${name} is not known`);
+  return Number(line.split(":")[2]);
+}

@@ -1,0 +1,177 @@
+// The service Control of BuildKit, without Session (see session/).
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Engine } from "../builder/index.js";
+import { BuildError } from "../lib/index.js";
+import type { UsageRecord } from "../prune/index.js";
+import { RegistryClient } from "../registry/index.js";
+import type { Builds } from "./builds.js";
+import { DaemonBuild } from "./daemon-build.js";
+import { statusError } from "./errors.js";
+import { exportRequest } from "./exporters.js";
+import { cacheImports } from "./frontend-attrs.js";
+import type { Control, SolveRequest, UsageRecordSchema } from "./gen/buildkit/control_pb.js";
+import type { StatusLog } from "./status.js";
+import type { Sessions } from "./session/sessions.js";
+import type { DaemonOptions } from "./types.js";
+import { BUILDKIT_VERSION, workerRecord } from "./worker-record.js";
+
+export interface ControlParts {
+  readonly engine: Engine;
+  readonly builds: Builds;
+  readonly sessions: Sessions;
+  readonly options: DaemonOptions;
+  /** fires when the daemon ends */
+  readonly closing: AbortSignal;
+}
+
+export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Control>, "session"> {
+  const { engine, builds, closing } = parts;
+  return {
+    info: () => ({ buildkitVersion: BUILDKIT_VERSION }),
+    listWorkers: () => ({ record: [workerRecord(parts.options)] }),
+    async *status({ Ref }, { signal }) {
+      const { log } = await builds.get(Ref);
+      yield* log.follow(signal);
+    },
+    async solve(request, context) {
+      const signal = AbortSignal.any([context.signal, closing]);
+      let build: DaemonBuild | undefined;
+      try {
+        const entry = builds.begin(request.Ref, (log) => startBuild(parts, request, log, signal));
+        build = await entry.build;
+        return { ExporterResponse: responseOf(await solve(build, request, parts.options)) };
+      } catch (error) {
+        const located = build?.located(error) ?? { error, step: undefined };
+        throw statusError(
+          signal.aborted ? new BuildError("CANCELED", "context canceled") : located.error,
+          located.step,
+        );
+      } finally {
+        await build?.close();
+        builds.end(request.Ref);
+      }
+    },
+    async diskUsage({ filter }, { signal }) {
+      try {
+        return { record: (await engine.diskUsage(filtersOf(filter), signal)).map(usageMessage) };
+      } catch (error) {
+        throw statusError(error);
+      }
+    },
+    async *prune(request, { signal }) {
+      const removed: UsageRecord[] = [];
+      let wake: (() => void) | undefined;
+      let isDone = false;
+      const options = {
+        all: request.all,
+        filters: filtersOf(request.filter),
+        keepDuration: Number(request.keepDuration / 1_000_000n),
+        reservedSpace: Number(request.reservedSpace),
+        maxUsedSpace: Number(request.maxUsedSpace),
+        minFreeSpace: Number(request.minFreeSpace),
+      };
+      const take = (record: UsageRecord): void => {
+        removed.push(record);
+        wake?.();
+      };
+      const done = engine.prune(options, take, signal).finally(() => {
+        isDone = true;
+        wake?.();
+      });
+      done.catch(() => undefined);
+      while (!isDone || removed.length > 0) {
+        const record = removed.shift();
+        if (record) yield usageMessage(record);
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+      await done.catch((error: unknown) => {
+        throw statusError(error);
+      });
+    },
+    async *listenBuildHistory() {
+      // nothing is kept yet
+    },
+    updateBuildHistory: () => ({}),
+  };
+}
+
+async function startBuild(
+  { engine, sessions, options }: ControlParts,
+  request: SolveRequest,
+  log: StatusLog,
+  during: AbortSignal,
+): Promise<DaemonBuild> {
+  const session = await sessions.get(request.Session, during);
+  const signal = AbortSignal.any([during, session.closed]);
+  const refused = request.Entitlements.find((name) => !isAllowed(options.entitlements, name));
+  if (refused !== undefined)
+    throw new BuildError(
+      "NOT_ALLOWED",
+      `granting entitlement ${refused} is not allowed by build daemon configuration`,
+    );
+  return new DaemonBuild({
+    engine,
+    session,
+    registry: new RegistryClient(session),
+    entitlements: new Set(request.Entitlements),
+    exports: exportRequest(request, session, options.environment, signal),
+    log,
+    signal,
+  });
+}
+
+function isAllowed(entitlements: ReadonlySet<string>, name: string): boolean {
+  return entitlements.has(name) || (name.startsWith("device") && entitlements.has("device"));
+}
+
+async function solve(
+  build: DaemonBuild,
+  request: SolveRequest,
+  { environment }: DaemonOptions,
+): Promise<Record<string, unknown>> {
+  const { Frontend, FrontendAttrs, Definition } = request;
+  // neither: the client runs a frontend itself; an empty definition is scratch
+  if (Frontend === "" && !Definition) return build.export(await build.returned);
+  const result = await build.solve({
+    definition: Definition,
+    frontend: Frontend,
+    attrs: FrontendAttrs,
+    imports: cacheImports(FrontendAttrs, environment, request.Cache?.Imports),
+    evaluate: false,
+  });
+  return build.export(result);
+}
+
+/** Clients send an empty one for none. */
+function filtersOf(filters: readonly string[]): readonly string[] {
+  return filters.filter((filter) => filter !== "");
+}
+
+/** Values are strings; what is not is base64 of its JSON. */
+function responseOf(metadata: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(metadata).map(([key, value]) => [
+      key,
+      typeof value === "string" ? value : Buffer.from(JSON.stringify(value)).toString("base64"),
+    ]),
+  );
+}
+
+function usageMessage(record: UsageRecord): MessageInitShape<typeof UsageRecordSchema> {
+  const { id, kind, parents, createdAt, lastUsedAt, usageCount, size, description, mutable, inUse } = record;
+  return {
+    ID: id,
+    Mutable: mutable,
+    InUse: inUse,
+    Size: BigInt(size),
+    CreatedAt: timestampFromMs(createdAt),
+    ...(lastUsedAt !== undefined && { LastUsedAt: timestampFromMs(lastUsedAt) }),
+    UsageCount: BigInt(usageCount),
+    Description: description,
+    RecordType: kind,
+    Shared: false,
+    Parents: [...parents],
+  };
+}

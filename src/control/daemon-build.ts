@@ -1,0 +1,257 @@
+// A build of a client: what Control.Solve began, and what the client's frontend asks of it meanwhile.
+import { randomUUID } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  exportBuild,
+  Job,
+  packedAs,
+  type Engine,
+  type ExportRequest,
+  type Outcome,
+  type Outcomes,
+  type Solution,
+} from "../builder/index.js";
+import type { CacheImport } from "../cache/index.js";
+import {
+  buildDockerfile,
+  describeDockerfile,
+  descriptionJson,
+  formatPlatform,
+  hostPlatform,
+  parsePlatform,
+  type Call,
+  type FrontendOutcome,
+} from "../frontend/index.js";
+import { goJson } from "../lib/index.js";
+import type { Definition, Platform } from "../llb/index.js";
+import type { RegistryClient } from "../registry/index.js";
+import { frontendRequest } from "./frontend-attrs.js";
+import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
+import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
+import { definitionMessage, definitionOf } from "./llb.js";
+import type { RemoteSession } from "./session/remote-session.js";
+import { StatusLog } from "./status.js";
+
+const CALLS: Readonly<Record<string, Call>> = {
+  "frontend.lint": "check",
+  "frontend.outline": "outline",
+  "frontend.targets": "targets",
+};
+
+export interface DaemonBuildOptions {
+  readonly engine: Engine;
+  readonly session: RemoteSession;
+  readonly registry: RegistryClient;
+  readonly entitlements: ReadonlySet<string>;
+  readonly exports: ExportRequest;
+  readonly log: StatusLog;
+  readonly signal: AbortSignal;
+}
+
+/** A frontend's request for a graph, built in or its own. */
+export interface SolveOptions {
+  readonly definition: DefinitionMessage | undefined;
+  readonly frontend: string;
+  readonly attrs: Readonly<Record<string, string>>;
+  readonly imports: readonly CacheImport[];
+  readonly evaluate: boolean;
+}
+
+export class DaemonBuild {
+  readonly job: Job;
+  readonly #options: DaemonBuildOptions;
+  /** what frontends got, by id */
+  readonly #refs = new Map<string, Solution>();
+  /** outcomes of the Dockerfile frontend: where a failed step stands */
+  readonly #outcomes: FrontendOutcome[] = [];
+  #return: ((result: Result) => void) | undefined;
+  #fail: ((error: Error) => void) | undefined;
+  /** what a frontend of the client returns in the end */
+  readonly returned: Promise<Result>;
+
+  constructor(options: DaemonBuildOptions) {
+    const { engine, session, registry, entitlements, exports, log, signal } = options;
+    this.#options = options;
+    this.job = new Job(engine, {
+      session,
+      registry,
+      layouts: new Map(),
+      entitlements,
+      format: packedAs(exports),
+      onProgress: (event) => log.add(event),
+      signal,
+    });
+    this.returned = new Promise((resolve, reject) => {
+      this.#return = resolve;
+      this.#fail = reject;
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    });
+    this.returned.catch(() => undefined);
+  }
+
+  return(result: Result): void {
+    this.#return?.(result);
+  }
+
+  fail(error: Error): void {
+    this.#fail?.(error);
+  }
+
+  /** @throws what the frontend throws, BuildError LLB_INVALID */
+  async solve(options: SolveOptions): Promise<Result> {
+    const { definition, frontend, attrs, imports } = options;
+    if (frontend === "") {
+      const decoded = definitionOf(definition);
+      const ref = decoded && this.#ref(decoded, hostPlatform(), imports);
+      const result = create(ResultSchema, { result: { case: "ref", value: ref ?? {} } });
+      if (options.evaluate && ref) await this.evaluate(ref.id);
+      return result;
+    }
+    if (frontend !== "dockerfile.v0" && frontend !== "gateway.v0")
+      throw new ConnectError(`frontend ${frontend} not found`, Code.Unknown);
+    if (
+      frontend === "gateway.v0" &&
+      !/^(docker\.io\/)?docker\/dockerfile(-upstream)?[:@]/.test(attrs["source"] ?? "")
+    )
+      throw new ConnectError(
+        `frontend images are not supported yet: ${attrs["source"] ?? ""}`,
+        Code.Unimplemented,
+      );
+    return this.#dockerfile(attrs, imports);
+  }
+
+  async #dockerfile(attrs: SolveOptions["attrs"], imports: readonly CacheImport[]): Promise<Result> {
+    const { session } = this.#options;
+    const request = { ...frontendRequest(attrs, session.id), buildPlatform: hostPlatform() };
+    const host = this.job.frontendHost(imports);
+    const requestId = attrs["requestid"] ?? "";
+    if (requestId !== "") {
+      const call = CALLS[requestId];
+      if (!call) throw new ConnectError(`unsupported request ${requestId}`, Code.Unimplemented);
+      const json = goJson(descriptionJson(await describeDockerfile(call, request, host)));
+      const metadata = {
+        "result.json": Buffer.from(json),
+        "result.txt": Buffer.from(json),
+        version: Buffer.from("1.0.0"),
+      };
+      return create(ResultSchema, { result: { case: "ref", value: {} }, metadata });
+    }
+    const outcome = await buildDockerfile(request, host);
+    this.#outcomes.push(outcome);
+    this.job.warn(outcome.warnings, outcome.source);
+    return this.#resultOf(outcome, attrs["multi-platform"] === "true" || outcome.multiPlatform, imports);
+  }
+
+  /** The outcome as a gateway's result: references, and the images' configs as metadata. */
+  #resultOf({ results }: FrontendOutcome, isMulti: boolean, imports: readonly CacheImport[]): Result {
+    const metadata: Record<string, Uint8Array> = {};
+    const refs: Record<string, { id: string; def?: DefinitionMessage }> = {};
+    const platforms = results.map(({ platform }) => ({
+      ID: formatPlatform(platform),
+      Platform: platformJson(platform),
+    }));
+    results.forEach(({ definition, platform, config, baseConfig }, i) => {
+      const id = platforms[i]!.ID;
+      const suffix = isMulti ? `/${id}` : "";
+      metadata[`containerimage.config${suffix}`] = Buffer.from(config);
+      if (baseConfig !== undefined) metadata[`containerimage.base.config${suffix}`] = Buffer.from(baseConfig);
+      refs[id] = definition ? this.#ref(definition, platform, imports) : { id: "" };
+    });
+    metadata["refs.platforms"] = Buffer.from(JSON.stringify({ Platforms: platforms }));
+    if (isMulti) return create(ResultSchema, { result: { case: "refs", value: { refs } }, metadata });
+    return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, metadata });
+  }
+
+  #ref(definition: Definition, platform: Platform, imports: readonly CacheImport[]) {
+    const id = randomUUID().replaceAll("-", "").slice(0, 25);
+    this.#refs.set(id, this.job.load(definition, platform, imports));
+    return { id, def: definitionMessage(definition) };
+  }
+
+  /** @returns `undefined` for scratch @throws ConnectError for an id that was never given out */
+  ref(id: string): Solution | undefined {
+    if (id === "") return undefined;
+    const ref = this.#refs.get(id);
+    if (!ref) throw new ConnectError(`no such ref: ${id}`, Code.Unknown);
+    return ref;
+  }
+
+  /** Solves now what would be solved when it is needed. */
+  async evaluate(id: string): Promise<void> {
+    const ref = this.ref(id);
+    if (ref) await ref.solver.solve([ref.edge], async () => undefined);
+  }
+
+  /** @returns what clients are told of the build */
+  async export(result: Result): Promise<Record<string, unknown>> {
+    return exportBuild(this.job, this.#options.exports, this.#outcomesOf(result));
+  }
+
+  #outcomesOf({ result, metadata }: Result): Outcomes {
+    const text = (key: string): string | undefined => {
+      const data = metadata[key];
+      return data && Buffer.from(data).toString();
+    };
+    const known = text("refs.platforms");
+    const platforms = known ? (JSON.parse(known) as { Platforms: { ID: string }[] }).Platforms : undefined;
+    const outcome = (id: string, ref: string, suffix: string): Outcome => {
+      const platform = parsePlatform(id);
+      return {
+        solution: this.ref(ref),
+        platform,
+        config: text(`containerimage.config${suffix}`) ?? emptyConfig(platform),
+        baseConfig: text(`containerimage.base.config${suffix}`),
+      };
+    };
+    const host = formatPlatform(hostPlatform());
+    switch (result.case) {
+      case "refs": {
+        const refs = Object.entries(result.value.refs);
+        const ids = platforms?.map(({ ID }) => ID) ?? refs.map(([id]) => id);
+        return {
+          multiPlatform: true,
+          results: ids.map((id) => outcome(id, result.value.refs[id]?.id ?? "", `/${id}`)),
+        };
+      }
+      case "ref":
+        return {
+          multiPlatform: false,
+          results: [outcome(platforms?.[0]?.ID ?? host, result.value.id, "")],
+        };
+      case "refDeprecated":
+        return { multiPlatform: false, results: [outcome(platforms?.[0]?.ID ?? host, result.value, "")] };
+      default:
+        return { multiPlatform: false, results: [outcome(platforms?.[0]?.ID ?? host, "", "")] };
+    }
+  }
+
+  /** A step's error with its place in the Dockerfile. */
+  located(error: unknown): { error: unknown; step: string | undefined } {
+    const step = this.job.failedStep(error);
+    for (const outcome of this.#outcomes) {
+      const located = this.job.located(error, outcome);
+      if (located !== error) return { error: located, step };
+    }
+    return { error, step };
+  }
+
+  async close(): Promise<void> {
+    await this.job.close();
+  }
+}
+
+function platformJson({ Architecture, OS, Variant }: Platform): object {
+  return { architecture: Architecture, os: OS, ...(Variant && { variant: Variant }) };
+}
+
+/** For graphs that come without one. */
+function emptyConfig({ Architecture, OS, Variant }: Platform): string {
+  return goJson({
+    architecture: Architecture,
+    os: OS,
+    variant: Variant || undefined,
+    config: { Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], WorkingDir: "/" },
+    rootfs: { type: "layers", diff_ids: null },
+  });
+}

@@ -1,0 +1,109 @@
+// What a client asks of the Dockerfile frontend, from the attributes that buildx and buildctl send.
+// Source of the names: BuildKit's frontend/dockerfile/docs and the requests of buildx 0.29.
+import type { CacheImport } from "../cache/index.js";
+import { cacheImport } from "../cache/index.js";
+import { parsePlatform, parseSize, type FrontendRequest, type NamedContext } from "../frontend/index.js";
+import { BuildError, parseBool, parseCsv } from "../lib/index.js";
+
+type Attrs = Readonly<Record<string, string>>;
+
+/** @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
+export function frontendRequest(attrs: Attrs, sessionId: string): Omit<FrontendRequest, "buildPlatform"> {
+  const context = attrs["context"] ?? "";
+  const network = attrs["force-network-mode"] || "default";
+  if (network !== "default" && network !== "none" && network !== "host" && network !== "sandbox")
+    throw invalid(`invalid netmode ${network}`);
+  return {
+    context,
+    filename: attrs["filename"] || "Dockerfile",
+    hasOwnDockerfile: context === "" || attrs["dockerfilekey"] !== undefined,
+    target: attrs["target"] ?? "",
+    buildArgs: prefixed(attrs, "build-arg:"),
+    labels: prefixed(attrs, "label:"),
+    platforms: fields(attrs["platform"]).map(parsePlatform),
+    noCache: attrs["no-cache"] === undefined ? [] : attrs["no-cache"] === "" || fields(attrs["no-cache"]),
+    pull: attrs["image-resolve-mode"] === "pull",
+    contexts: namedContexts(attrs),
+    addHosts: fields(attrs["add-hosts"]).map((text) => {
+      const at = text.indexOf("=");
+      if (at <= 0) throw invalid(`invalid key-value pair: ${text}`);
+      return { host: text.slice(0, at), ip: text.slice(at + 1) };
+    }),
+    network: network === "sandbox" ? "default" : network,
+    shmSize: attrs["shm-size"] ? parseSize(attrs["shm-size"]) : 0,
+    ulimits: fields(attrs["ulimit"]).map((text) => {
+      const [, name, soft, hard] = /^(\w+)=(-?\d+)(?::(-?\d+))?$/.exec(text) ?? [];
+      if (name === undefined) throw invalid(`invalid ulimit argument: ${text}`);
+      return { Name: name, Soft: Number(soft), Hard: Number(hard ?? soft) };
+    }),
+    cgroupParent: attrs["cgroup-parent"] ?? "",
+    sessionId,
+  };
+}
+
+interface CacheEntry {
+  readonly Type: string;
+  readonly Attrs?: Attrs;
+}
+
+/**
+ * Caches to import: those of the request, and those of the frontend, which are JSON as BuildKit's clients send it.
+ * @throws BuildError CACHE_*, AZBLOB_*
+ */
+export function cacheImports(
+  attrs: Attrs,
+  environment: Readonly<Record<string, string | undefined>>,
+  requested: readonly CacheEntry[] = [],
+): readonly CacheImport[] {
+  const text = attrs["cache-imports"];
+  const references = text ? [] : fields(attrs["cache-from"]);
+  const entries = [
+    ...requested,
+    ...(text ? (JSON.parse(text) as CacheEntry[]) : []),
+    ...references.map((ref) => ({ Type: "registry", Attrs: { ref } })),
+  ];
+  const unique = new Map(entries.map((entry) => [JSON.stringify([entry.Type, entry.Attrs]), entry]));
+  return [...unique.values()].map(({ Type, Attrs: own = {} }) =>
+    cacheImport(new Map([["type", Type], ...Object.entries(own)]), environment),
+  );
+}
+
+function namedContexts(attrs: Attrs): Record<string, NamedContext> {
+  const contexts: Record<string, NamedContext> = {};
+  for (const [key, value] of Object.entries(prefixed(attrs, "context:"))) {
+    const name = key.toLowerCase().replace(/:latest$/, "");
+    const [, scheme, rest] = /^([a-z+-]+):(.*)$/s.exec(value) ?? [];
+    if (scheme === "docker-image") contexts[name] = { kind: "image", reference: rest!.slice(2) };
+    else if (scheme === "local") contexts[name] = { kind: "local", name: rest! };
+    else if (scheme === "oci-layout") {
+      const reference = rest!.slice(2);
+      const store = attrs[`contextstore:${key}`] ?? reference.split("@")[0]!;
+      contexts[name] = { kind: "layout", store, reference };
+    } else contexts[name] = { kind: "remote", url: value };
+  }
+  return contexts;
+}
+
+function prefixed(attrs: Attrs, prefix: string): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(attrs).flatMap(([key, value]) =>
+      key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
+    ),
+  );
+}
+
+function fields(text: string | undefined): string[] {
+  return text ? parseCsv(text) : [];
+}
+
+export function flag(attrs: Attrs, name: string): boolean | undefined {
+  const text = attrs[name];
+  if (text === undefined) return undefined;
+  const value = text === "" ? true : parseBool(text);
+  if (value === undefined) throw invalid(`non-bool value "${text}" specified for ${name}`);
+  return value;
+}
+
+function invalid(problem: string): BuildError {
+  return new BuildError("FRONTEND_ATTRIBUTE_INVALID", problem);
+}

@@ -1,0 +1,118 @@
+// The service LLBBridge of BuildKit: what a client's frontend asks while it makes a build's graph.
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { hostPlatform } from "../frontend/index.js";
+import type { BuildEntry, Builds } from "./builds.js";
+import { FRONTEND_CAPS, LLB_CAPS } from "./caps.js";
+import type { DaemonBuild } from "./daemon-build.js";
+import { badRequest, statusError } from "./errors.js";
+import { cacheImports } from "./frontend-attrs.js";
+import { codeOf } from "./grpc.js";
+import type { LLBBridge } from "./gen/buildkit/gateway_pb.js";
+import { platformOf, rangeOf, sourceInfoOf } from "./llb.js";
+import type { DaemonOptions } from "./types.js";
+import { workerRecord } from "./worker-record.js";
+
+/** Who asks says for which build. */
+const BUILD_ID = "buildkit-controlapi-buildid";
+
+export function gatewayService(
+  builds: Builds,
+  options: DaemonOptions,
+): Partial<ServiceImpl<typeof LLBBridge>> {
+  const entryOf = async ({ requestHeader }: HandlerContext): Promise<BuildEntry> => {
+    const id = requestHeader.get(BUILD_ID);
+    if (!id) throw badRequest("no build id was given");
+    return builds.get(id);
+  };
+  const asked = async <T>(context: HandlerContext, task: (build: DaemonBuild) => Promise<T>): Promise<T> => {
+    let build: DaemonBuild | undefined;
+    try {
+      build = await (await entryOf(context)).build;
+      return await task(build);
+    } catch (error) {
+      const located = build?.located(error) ?? { error, step: undefined };
+      throw statusError(located.error, located.step);
+    }
+  };
+  return {
+    ping: () => ({
+      FrontendAPICaps: [...FRONTEND_CAPS],
+      LLBCaps: [...LLB_CAPS],
+      Workers: [workerRecord(options)],
+    }),
+    solve: (request, context) =>
+      asked(context, async (build) => {
+        const { Definition, Frontend, FrontendOpt, CacheImports, Evaluate } = request;
+        const result = await build.solve({
+          definition: Definition,
+          frontend: Frontend,
+          attrs: FrontendOpt,
+          imports: cacheImports(FrontendOpt, options.environment, CacheImports),
+          evaluate: Evaluate,
+        });
+        return { result };
+      }),
+    resolveImageConfig: ({ Ref, Platform, LogName, ResolveMode }, context) =>
+      asked(context, async (build) => {
+        const image = await build.job.frontendHost().resolveImage(Ref, {
+          platform: Platform ? platformOf(Platform) : hostPlatform(),
+          resolveMode: ResolveMode === "pull" ? "pull" : "default",
+          logName: LogName || `resolve image config for ${Ref}`,
+        });
+        return { Digest: image.digest, Config: image.config, Ref: image.reference };
+      }),
+    resolveSourceMeta: ({ Source, Platform, LogName, ResolveMode }, context) =>
+      asked(context, async (build) => {
+        if (!Source) throw badRequest("no source was given");
+        const [, reference] = /^docker-image:\/\/(.*)$/s.exec(Source.identifier) ?? [];
+        if (reference === undefined) return { Source };
+        const image = await build.job.frontendHost().resolveImage(reference, {
+          platform: Platform ? platformOf(Platform) : hostPlatform(),
+          resolveMode: ResolveMode === "pull" ? "pull" : "default",
+          logName: LogName || `resolve image config for ${Source.identifier}`,
+        });
+        const identifier = reference.includes("@")
+          ? Source.identifier
+          : `docker-image://${image.reference}@${image.digest}`;
+        return { Source: { ...Source, identifier }, Image: { Digest: image.digest, Config: image.config } };
+      }),
+    readFile: ({ Ref, FilePath, Range }, context) =>
+      asked(context, async (build) => {
+        const ref = build.ref(Ref);
+        const [offset, length] = [Number(Range?.Offset ?? 0n), Number(Range?.Length ?? 0n)];
+        const limit = length > 0 ? offset + length : Infinity;
+        const data = ref && (await build.job.read(ref, [FilePath], limit)).get(FilePath);
+        if (!data) throw new ConnectError(`open ${FilePath}: no such file or directory`, Code.NotFound);
+        return { Data: data.subarray(offset, length > 0 ? offset + length : undefined) };
+      }),
+    evaluate: ({ Ref }, context) =>
+      asked(context, async (build) => {
+        await build.evaluate(Ref);
+        return {};
+      }),
+    inputs: () => ({ Definitions: {} }),
+    return: ({ result, error }, context) =>
+      asked(context, async (build) => {
+        if (error) build.fail(new ConnectError(error.message, codeOf(error.code)));
+        else if (result) build.return(result);
+        else build.fail(new ConnectError("frontend returned nothing", Code.Unknown));
+        return {};
+      }),
+    warn: ({ digest, short, detail, url, info, ranges }, context) =>
+      asked(context, async (build) => {
+        build.job.progress.emit({
+          kind: "warning",
+          vertex: digest,
+          text: Buffer.from(short).toString(),
+          about: {
+            detail: detail.map((line) => Buffer.from(line).toString()),
+            url,
+            source: info ? sourceInfoOf(info) : { filename: "", data: new Uint8Array(), language: "" },
+            ranges: ranges.map(rangeOf),
+          },
+        });
+        return {};
+      }),
+  };
+}

@@ -1,0 +1,205 @@
+// gRPC as far as the hot paths need it: messages in their frames, calls over an HTTP/2 session. Everything else goes
+// through Connect. Source: gRPC over HTTP2 (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md).
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import type { Readable } from "node:stream";
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** Bytes that one message may have: twice of what BuildKit's clients send. */
+const MAX_MESSAGE = 32 << 20;
+
+/** A message in its frame. */
+export function frame(message: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(5 + message.length);
+  out[0] = 0;
+  out.writeUInt32BE(message.length, 1);
+  out.set(message, 5);
+  return out;
+}
+
+/** Frames back to messages, however the bytes come. */
+export class Deframer {
+  #chunks: Buffer[] = [];
+  #size = 0;
+
+  /** @throws ConnectError for messages that are too large or compressed */
+  push(chunk: Buffer): Buffer[] {
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+    const messages: Buffer[] = [];
+    while (this.#size >= 5) {
+      if (this.#chunks[0]!.length < 5) this.#chunks = [Buffer.concat(this.#chunks)];
+      const head = this.#chunks[0]!;
+      const length = head.readUInt32BE(1);
+      if (head[0] !== 0) throw new ConnectError("compressed messages are not taken", Code.Unimplemented);
+      if (length > MAX_MESSAGE)
+        throw new ConnectError(
+          `message of ${length} bytes is larger than ${MAX_MESSAGE}`,
+          Code.ResourceExhausted,
+        );
+      if (this.#size < 5 + length) break;
+      messages.push(this.#take(5 + length).subarray(5));
+    }
+    return messages;
+  }
+
+  #take(count: number): Buffer {
+    const first = this.#chunks[0]!;
+    this.#size -= count;
+    if (first.length > count) {
+      this.#chunks[0] = first.subarray(count);
+      return first.subarray(0, count);
+    }
+    const parts: Buffer[] = [];
+    let left = count;
+    while (left > 0) {
+      const chunk = this.#chunks[0]!;
+      parts.push(chunk.subarray(0, left));
+      if (chunk.length > left) this.#chunks[0] = chunk.subarray(left);
+      else this.#chunks.shift();
+      left -= Math.min(left, chunk.length);
+    }
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  }
+}
+
+/** Calls `onMessage` for every message, and holds the stream back while what it returns is pending. */
+export function readMessages(
+  stream: Readable,
+  onMessage: (message: Buffer) => Promise<void> | void,
+): Promise<void> {
+  const deframer = new Deframer();
+  return new Promise((resolve, reject) => {
+    let running: Promise<void> | undefined;
+    const take = async (messages: Buffer[]): Promise<void> => {
+      for (const message of messages) await onMessage(message);
+    };
+    stream.on("data", (chunk: Buffer) => {
+      try {
+        const messages = deframer.push(chunk);
+        if (messages.length === 0) return;
+        stream.pause();
+        running = take(messages).then(() => void stream.resume(), reject);
+      } catch (error) {
+        reject(error);
+      }
+    });
+    stream.on("end", () => void (running ?? Promise.resolve()).then(resolve));
+    stream.on("error", reject);
+    stream.on("close", () => reject(new ConnectError("stream was closed", Code.Canceled)));
+  });
+}
+
+/** A call in both directions. */
+export class Call {
+  readonly #stream: ClientHttp2Stream;
+  readonly #ended: Promise<void>;
+  #status: IncomingHttpHeaders | undefined;
+
+  constructor(stream: ClientHttp2Stream) {
+    this.#stream = stream;
+    stream.on("response", (headers) => {
+      if (headers["grpc-status"] !== undefined) this.#status = headers;
+    });
+    stream.on("trailers", (headers: IncomingHttpHeaders) => (this.#status = headers));
+    this.#ended = new Promise((resolve) => stream.on("close", () => resolve()));
+    stream.on("error", () => undefined);
+  }
+
+  /** @returns once there is room for more */
+  async send(message: Uint8Array): Promise<void> {
+    if (this.#stream.destroyed) return;
+    if (this.#stream.write(frame(message))) return;
+    await new Promise<void>((resolve) => {
+      this.#stream.once("drain", resolve);
+      this.#stream.once("close", resolve);
+    });
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+
+  cancel(): void {
+    this.#stream.close(8);
+  }
+
+  /** @throws ConnectError if the call does not end with OK */
+  async read(onMessage: (message: Buffer) => Promise<void> | void): Promise<void> {
+    try {
+      await readMessages(this.#stream, onMessage);
+    } catch (error) {
+      if (this.#stream.destroyed && this.#status === undefined) throw error;
+      if (this.#status === undefined) this.cancel();
+      if (!this.#status) throw error;
+    }
+    await this.#ended;
+    const status = Number(this.#status?.["grpc-status"] ?? Code.Unavailable);
+    if (status === 0) return;
+    const message = decodeURIComponent(String(this.#status?.["grpc-message"] ?? "the connection was closed"));
+    throw new ConnectError(message, codeOf(status));
+  }
+}
+
+/** What gRPC calls can be made through. */
+export class Channel {
+  readonly #session: ClientHttp2Session;
+
+  constructor(session: ClientHttp2Session) {
+    this.#session = session;
+  }
+
+  get isClosed(): boolean {
+    return this.#session.closed || this.#session.destroyed;
+  }
+
+  /** @param path "/package.Service/Method" @param metadata several values are sent as several fields */
+  open(path: string, metadata: Readonly<Record<string, readonly string[]>>, signal: AbortSignal): Call {
+    if (this.isClosed) throw new ConnectError("the client has gone", Code.Unavailable);
+    const stream = this.#session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...(metadata as Record<string, string[]>),
+    });
+    const call = new Call(stream);
+    const abort = (): void => call.cancel();
+    signal.addEventListener("abort", abort, { once: true });
+    stream.once("close", () => signal.removeEventListener("abort", abort));
+    return call;
+  }
+
+  /** One message there, one back. @throws ConnectError */
+  async unary<I extends DescMessage, O extends DescMessage>(
+    path: string,
+    input: I,
+    output: O,
+    message: MessageInitShape<I>,
+    signal: AbortSignal,
+  ): Promise<MessageShape<O>> {
+    const call = this.open(path, {}, signal);
+    await call.send(toBinary(input, create(input, message)));
+    call.end();
+    let answer: MessageShape<O> | undefined;
+    await call.read((data) => {
+      answer = fromBinary(output, data);
+    });
+    if (!answer) throw new ConnectError("no answer came", Code.Internal);
+    return answer;
+  }
+}
+
+/** Connect's codes are gRPC's. */
+export function codeOf(status: number): Code {
+  const known: Readonly<Record<number, unknown>> = Code;
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- the numbers are the same
+  return known[status] === undefined ? Code.Unknown : status;
+}

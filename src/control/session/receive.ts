@@ -1,0 +1,214 @@
+// A folder that a client sends, taken in. Nothing it sends can lead out of the folder: every entry's parent has to be a
+// folder that came before it in the same transfer.
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
+import { codeOf, BuildError } from "../../lib/index.js";
+import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
+import type { Moved } from "../../progress/index.js";
+import type { Call } from "../grpc.js";
+import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
+
+/** Entries of one folder: what protects memory from a client that never ends. */
+const MAX_ENTRIES = 10_000_000;
+
+interface OpenFile {
+  readonly stat: Stat;
+  fd: number | undefined;
+  written: number;
+}
+
+/**
+ * @param target an empty folder
+ * @throws BuildError CONTEXT_INVALID, ConnectError with what the client says
+ */
+export async function receiveFolder(call: Call, target: BytePath, moved: Moved): Promise<void> {
+  const receiver = new Receiver(call, target, moved);
+  try {
+    await call.read((message) => receiver.take(message));
+    receiver.finish();
+  } catch (error) {
+    call.cancel();
+    throw receiver.error ?? error;
+  } finally {
+    receiver.close();
+  }
+}
+
+class Receiver {
+  /** what the client says went wrong */
+  error: Error | undefined;
+  readonly #call: Call;
+  readonly #target: BytePath;
+  readonly #moved: Moved;
+  readonly #folders = new Map<BytePath, Stat>();
+  /** entries that are no folders */
+  readonly #others = new Set<BytePath>();
+  readonly #links: Stat[] = [];
+  readonly #wanted = new Map<number, OpenFile>();
+  #count = 0;
+  #hasAll = false;
+  #isFinished = false;
+
+  constructor(call: Call, target: BytePath, moved: Moved) {
+    this.#moved = moved;
+    this.#call = call;
+    this.#target = target;
+  }
+
+  async take(message: Buffer): Promise<void> {
+    const { type, stat, id, data } = decodePacket(message);
+    switch (type) {
+      case PACKET.STAT:
+        if (stat) await this.#entry(stat, this.#count++);
+        else this.#hasAll = true;
+        break;
+      case PACKET.DATA:
+        this.#data(id, data);
+        break;
+      case PACKET.ERR:
+        this.error = new BuildError("CONTEXT_UNREADABLE", `error from sender: ${data.toString()}`);
+        throw this.error;
+      case PACKET.FIN:
+        this.#call.end();
+        return;
+    }
+    if (!this.#hasAll || this.#wanted.size > 0 || this.#isFinished) return;
+    this.#isFinished = true;
+    await this.#call.send(encodePacket({ type: PACKET.FIN }));
+  }
+
+  async #entry(stat: Stat, id: number): Promise<void> {
+    const { path, mode } = stat;
+    if (id > MAX_ENTRIES) throw invalid(`more than ${MAX_ENTRIES} entries`);
+    this.#check(path);
+    const to = this.#path(path);
+    if (has(mode, MODE.DIR)) {
+      mkdirSync(fsPath(to), 0o755);
+      this.#folders.set(path, stat);
+      return;
+    }
+    this.#others.add(path);
+    if (has(mode, MODE.SYMLINK)) {
+      symlinkSync(Buffer.from(stat.linkname, "latin1"), fsPath(to));
+      this.#attributes(stat);
+    } else if (has(mode, MODE.SOCKET)) {
+      return;
+    } else if (has(mode, MODE.DEVICE) || has(mode, MODE.NAMED_PIPE)) {
+      this.#node(stat, to);
+    } else if (stat.linkname !== "") {
+      // what it is the same as may come later
+      this.#links.push(stat);
+    } else if (stat.size === 0) {
+      closeSync(openSync(fsPath(to), "wx", 0o600));
+      this.#attributes(stat);
+    } else {
+      this.#wanted.set(id, { stat, fd: undefined, written: 0 });
+      await this.#call.send(encodePacket({ type: PACKET.REQ, id }));
+    }
+  }
+
+  /** @throws BuildError CONTEXT_INVALID for a path that is not one below the folder, in its place */
+  #check(path: BytePath): void {
+    const parts = path.split("/");
+    if (
+      path === "" ||
+      path.includes("\0") ||
+      parts.some((part) => part === "" || part === "." || part === "..")
+    )
+      throw invalid(`path ${JSON.stringify(path)} is not relative and clean`);
+    const parent = parts.slice(0, -1).join("/");
+    if (parent !== "" && !this.#folders.has(parent))
+      throw invalid(`${path} is not in a folder that was sent`);
+    if (this.#folders.has(path) || this.#others.has(path)) throw invalid(`${path} was sent twice`);
+  }
+
+  #node(stat: Stat, to: BytePath): void {
+    const type = has(stat.mode, MODE.NAMED_PIPE)
+      ? 0o010000
+      : has(stat.mode, MODE.CHAR_DEVICE)
+        ? 0o020000
+        : 0o060000;
+    try {
+      makeNode(to, type | 0o600, stat.devmajor, stat.devminor);
+      this.#attributes(stat);
+    } catch (error) {
+      // an ordinary user makes no devices
+      if (codeOf(error) !== "EPERM") throw error;
+    }
+  }
+
+  #data(id: number, data: Buffer): void {
+    const file = this.#wanted.get(id);
+    if (!file) throw invalid(`data of an entry ${id} that was not asked for`);
+    file.fd ??= openSync(fsPath(this.#path(file.stat.path)), "wx", 0o600);
+    if (data.length > 0) {
+      for (let at = 0; at < data.length;) at += writeSync(file.fd, data, at);
+      file.written += data.length;
+      this.#moved(data.length);
+      return;
+    }
+    closeSync(file.fd);
+    this.#wanted.delete(id);
+    this.#attributes(file.stat);
+  }
+
+  /** What has to wait for everything else: links, and the times of folders. */
+  finish(): void {
+    if (!this.#isFinished) throw invalid("the transfer ended too early");
+    for (const stat of this.#links) {
+      if (!this.#others.has(stat.linkname))
+        throw invalid(`${stat.path} links to ${stat.linkname}, which was not sent`);
+      linkSync(fsPath(this.#path(stat.linkname)), fsPath(this.#path(stat.path)));
+    }
+    for (const stat of [...this.#folders.values()].reverse()) this.#attributes(stat);
+  }
+
+  #attributes(stat: Stat): void {
+    const to = this.#path(stat.path);
+    const isLink = has(stat.mode, MODE.SYMLINK);
+    for (const [name, value] of stat.xattrs) {
+      try {
+        setXattr(to, name, value);
+      } catch {
+        // not every file system takes every name
+      }
+    }
+    if (stat.uid !== 0 || stat.gid !== 0) (isLink ? lchownSync : chownSync)(fsPath(to), stat.uid, stat.gid);
+    if (!isLink) chmodSync(fsPath(to), unixMode(stat.mode));
+    setTimes(to, { atime: stat.modTime, mtime: stat.modTime });
+  }
+
+  #path(path: BytePath): BytePath {
+    return `${this.#target}/${path}`;
+  }
+
+  close(): void {
+    for (const { fd } of this.#wanted.values()) if (fd !== undefined) closeSync(fd);
+  }
+}
+
+function has(mode: number, bit: number): boolean {
+  return Math.floor(mode / bit) % 2 === 1;
+}
+
+function unixMode(mode: number): number {
+  return (
+    (mode % 0o1000) +
+    (has(mode, MODE.SETUID) ? 0o4000 : 0) +
+    (has(mode, MODE.SETGID) ? 0o2000 : 0) +
+    (has(mode, MODE.STICKY) ? 0o1000 : 0)
+  );
+}
+
+function invalid(problem: string): BuildError {
+  return new BuildError("CONTEXT_INVALID", `invalid transfer from client: ${problem}`);
+}

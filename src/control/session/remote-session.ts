@@ -1,0 +1,251 @@
+// What a client of the daemon lends its builds, asked for through the tunnel.
+import { mkdtempSync } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BuildError, messageOf, Secret } from "../../lib/index.js";
+import { bytePath, fsPath } from "../../linux/index.js";
+import { resolveInRoot } from "../../layer/index.js";
+import type { Moved } from "../../progress/index.js";
+import type { Credentials, CredentialSource } from "../../registry/index.js";
+import type { FolderSelection, Session } from "../../session/index.js";
+import { CredentialsRequestSchema, CredentialsResponseSchema } from "../gen/buildkit/auth_pb.js";
+import { GetSecretRequestSchema, GetSecretResponseSchema } from "../gen/buildkit/secrets_pb.js";
+import { CheckAgentRequestSchema, CheckAgentResponseSchema } from "../gen/buildkit/ssh_pb.js";
+import type { Channel } from "../grpc.js";
+import { receiveFolder } from "./receive.js";
+import { sendFolder } from "./send.js";
+import { bytesMessage, bytesOf } from "./tunnel.js";
+
+export interface RemoteSessionOptions {
+  readonly id: string;
+  readonly channel: Channel;
+  /** methods that the client serves: "/moby.filesync.v1.FileSync/DiffCopy" */
+  readonly methods: ReadonlySet<string>;
+  readonly stateRoot: string;
+  /** this process's own folder */
+  readonly own: string;
+}
+
+export class RemoteSession implements Session, CredentialSource {
+  readonly id: string;
+  readonly #options: RemoteSessionOptions;
+  readonly #agents = new Map<string, Promise<Server | undefined>>();
+  readonly #closed = new AbortController();
+
+  constructor(options: RemoteSessionOptions) {
+    this.id = options.id;
+    this.#options = options;
+  }
+
+  /** fires when the client has gone */
+  get closed(): AbortSignal {
+    return this.#closed.signal;
+  }
+
+  async takeFolder(
+    name: string,
+    selection: FolderSelection,
+    target: string,
+    moved: Moved,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#receive(name, selection, join(this.#options.stateRoot, target), moved, signal);
+  }
+
+  async #receive(
+    name: string,
+    selection: FolderSelection,
+    target: string,
+    moved: Moved,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const metadata = {
+      "dir-name": [name],
+      ...encoded("include-patterns", selection.includePatterns),
+      ...encoded("exclude-patterns", selection.excludePatterns),
+      ...encoded("followpaths", selection.followPaths),
+    };
+    const call = this.#options.channel.open(
+      "/moby.filesync.v1.FileSync/DiffCopy",
+      metadata,
+      this.#during(signal),
+    );
+    try {
+      await receiveFolder(call, bytePath(target), moved);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof BuildError) throw error;
+      throw new BuildError("LOCAL_MISSING", rawMessage(error), { cause: error });
+    }
+  }
+
+  async readFiles(
+    name: string,
+    paths: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
+    const folder = mkdtempSync(join(this.#options.own, "read-"));
+    try {
+      await this.#receive(
+        name,
+        { followPaths: paths, includePatterns: [], excludePatterns: [] },
+        folder,
+        () => undefined,
+        signal,
+      );
+      const files = new Map<string, Uint8Array>();
+      for (const path of paths) {
+        const file = resolveInRoot(bytePath(folder), bytePath(path));
+        const data = await readFile(fsPath(file)).catch(() => undefined);
+        if (data) files.set(path, data);
+      }
+      return files;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async secret(id: string): Promise<Uint8Array | undefined> {
+    const [path, during] = ["/moby.buildkit.secrets.v1.Secrets/GetSecret", this.#closed.signal];
+    try {
+      const request = { ID: id };
+      const answer = await this.#options.channel.unary(
+        path,
+        GetSecretRequestSchema,
+        GetSecretResponseSchema,
+        request,
+        during,
+      );
+      return answer.data;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async agentSocket(id: string): Promise<string | undefined> {
+    let running = this.#agents.get(id);
+    if (!running) this.#agents.set(id, (running = this.#forwardAgent(id)));
+    const server = await running;
+    return server?.address() as string | undefined;
+  }
+
+  async #forwardAgent(id: string): Promise<Server | undefined> {
+    const { channel, own } = this.#options;
+    const path = "/moby.sshforward.v1.SSH/CheckAgent";
+    try {
+      const during = this.#closed.signal;
+      await channel.unary(path, CheckAgentRequestSchema, CheckAgentResponseSchema, { ID: id }, during);
+    } catch (error) {
+      if (error instanceof ConnectError) return undefined;
+      throw error;
+    }
+    await mkdir(own, { recursive: true });
+    const server = createServer((socket) => void this.#forward(id, socket));
+    const folder = mkdtempSync(join(own, "agent-"));
+    await new Promise<void>((resolve) => server.listen(join(folder, "s"), resolve));
+    return server.unref();
+  }
+
+  async #forward(id: string, socket: Socket): Promise<void> {
+    socket.on("error", () => undefined);
+    try {
+      const metadata = { "buildkit.ssh.id": [id] };
+      const call = this.#options.channel.open(
+        "/moby.sshforward.v1.SSH/ForwardAgent",
+        metadata,
+        this.#closed.signal,
+      );
+      socket.on("data", (data: Buffer) => void call.send(bytesMessage(data)));
+      socket.on("end", () => call.end());
+      socket.on("close", () => call.end());
+      await call.read((message) => void socket.write(bytesOf(message)));
+    } catch {
+      // the agent is asked again, or its user fails
+    }
+    socket.end();
+  }
+
+  async credentials(domain: string): Promise<Credentials | undefined> {
+    const request = { Host: domain === "docker.io" ? "registry-1.docker.io" : domain };
+    const path = "/moby.filesync.v1.Auth/Credentials";
+    try {
+      const { channel } = this.#options;
+      const during = this.#closed.signal;
+      const answer = await channel.unary(
+        path,
+        CredentialsRequestSchema,
+        CredentialsResponseSchema,
+        request,
+        during,
+      );
+      if (answer.Username === "" && answer.Secret === "") return undefined;
+      const secret = new Secret(answer.Secret);
+      return answer.Username === ""
+        ? { username: "", password: new Secret(""), identityToken: secret }
+        : { username: answer.Username, password: secret };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Sends a folder to where the client wants an output. @param exporter which of the build's outputs */
+  async sendFolder(
+    folder: string,
+    exporter: string,
+    moved: (bytes: number) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await sendFolder(this.#openOutput(exporter, {}, signal), bytePath(folder), moved);
+  }
+
+  /** @param metadata what the client is told of the output */
+  async sendFile(
+    content: Readable,
+    exporter: string,
+    metadata: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const call = this.#openOutput(exporter, metadata, signal);
+    const answered = call.read(() => undefined);
+    answered.catch(() => content.destroy());
+    for await (const chunk of content as AsyncIterable<Buffer>) await call.send(bytesMessage(chunk));
+    call.end();
+    await answered;
+  }
+
+  #openOutput(exporter: string, about: Readonly<Record<string, string>>, signal: AbortSignal) {
+    const metadata: Record<string, string[]> = { "buildkit-attachable-exporter-id": [exporter] };
+    for (const [key, value] of Object.entries(about)) metadata[`exporter-md-${key.toLowerCase()}`] = [value];
+    return this.#options.channel.open("/moby.filesync.v1.FileSend/DiffCopy", metadata, this.#during(signal));
+  }
+
+  #during(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closed.signal]);
+  }
+
+  close(): void {
+    this.#closed.abort(new BuildError("CLIENT_GONE", "the client has gone"));
+    for (const server of this.#agents.values()) void server.then((one) => one?.close());
+  }
+}
+
+/** Values with other than ASCII characters go escaped, with a word that says so. */
+function encoded(key: string, values: readonly string[]): Record<string, string[]> {
+  if (values.length === 0) return {};
+   
+  if (values.every((value) => /^[\x20-\x7e]*$/.test(value))) return { [key]: [...values] };
+  return { [key]: values.map((value) => encodeURIComponent(value)), [`${key}-encoded`]: ["1"] };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof ConnectError && (error.code === Code.NotFound || error.code === Code.Unimplemented);
+}
+
+function rawMessage(error: unknown): string {
+  return error instanceof ConnectError ? error.rawMessage : messageOf(error);
+}

@@ -1,0 +1,34 @@
+// The daemon's one worker, as clients see it.
+import { hostname } from "node:os";
+import { create } from "@bufbuild/protobuf";
+import { hostPlatform } from "../frontend/index.js";
+import { PlatformSchema } from "./gen/buildkit/ops_pb.js";
+import { BuildkitVersionSchema, WorkerRecordSchema, type WorkerRecord } from "./gen/buildkit/worker_pb.js";
+import type { DaemonOptions } from "./types.js";
+
+/** The version of BuildKit that clients may take this daemon for. */
+export const BUILDKIT_VERSION = create(BuildkitVersionSchema, {
+  package: "github.com/moby/buildkit",
+  version: "v0.25.0",
+  revision: "",
+});
+
+export function workerRecord({ labels, workerId }: DaemonOptions & { workerId?: string }): WorkerRecord {
+  const { Architecture, OS, Variant } = hostPlatform();
+  const also = Architecture === "amd64" ? ["386"] : [];
+  return create(WorkerRecordSchema, {
+    ID: workerId ?? hostname(),
+    Labels: {
+      "org.mobyproject.buildkit.worker.executor": "oci",
+      "org.mobyproject.buildkit.worker.hostname": hostname(),
+      "org.mobyproject.buildkit.worker.network": "host",
+      "org.mobyproject.buildkit.worker.snapshotter": "overlayfs",
+      ...labels,
+    },
+    platforms: [
+      create(PlatformSchema, { Architecture, OS, Variant: Variant ?? "" }),
+      ...also.map((other) => create(PlatformSchema, { Architecture: other, OS })),
+    ],
+    BuildkitVersion: BUILDKIT_VERSION,
+  });
+}
