@@ -1,17 +1,18 @@
-// Errors as gRPC statuses, with BuildKit's details: clients print the lines of a Dockerfile from them.
-import { create } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+// Errors as gRPC statuses, with BuildKit's details: clients print the lines of a Dockerfile from them. BuildKit names
+// details by its own URLs and writes them as JSON, which no library does: the trailer is made here.
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AnySchema, type Any } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, encodeBinaryHeader } from "@connectrpc/connect";
 import { SourceError } from "../frontend/index.js";
-import { BuildError, codeOf, messageOf } from "../lib/index.js";
-import { SourceSchema, VertexSchema } from "./gen/buildkit/errdefs_pb.js";
-import { PositionSchema, RangeSchema, SourceInfoSchema } from "./gen/buildkit/ops_pb.js";
+import { codeOf, messageOf } from "../lib/index.js";
+import type { Range } from "../llb/index.js";
+import { StatusSchema, type Status } from "./gen/google/rpc/status_pb.js";
+import { codeOf as statusCode } from "./grpc.js";
 
 const CODES: Readonly<Record<string, Code>> = {
   CANCELED: Code.Canceled,
   CLIENT_GONE: Code.Canceled,
   NOT_ALLOWED: Code.PermissionDenied,
-  DOCKERFILE_INVALID: Code.Unknown,
-  FILE_MISSING: Code.NotFound,
   FILTER_INVALID: Code.InvalidArgument,
   LLB_INVALID: Code.InvalidArgument,
 };
@@ -19,32 +20,54 @@ const CODES: Readonly<Record<string, Code>> = {
 /** @param step the digest of the step that failed */
 export function statusError(error: unknown, step?: string): ConnectError {
   if (error instanceof ConnectError) return error;
-  const code = CODES[codeOf(error) ?? ""] ?? Code.Unknown;
-  const status = new ConnectError(messageOf(error), code, undefined, undefined, error);
-  const details: ConnectError["details"] = [];
-  if (step !== undefined) details.push({ desc: VertexSchema, value: create(VertexSchema, { digest: step }) });
+  const details: Any[] = [];
+  if (step !== undefined) details.push(detail("errdefs.Vertex", { digest: step }));
   if (error instanceof SourceError && error.file) {
     const { filename, data } = error.file;
-    const info = create(SourceInfoSchema, { filename, data, language: "Dockerfile" });
-    for (const places of error.places) {
-      const ranges = places.map(({ start, end }) =>
-        create(RangeSchema, {
-          start: create(PositionSchema, { ...start }),
-          end: create(PositionSchema, { ...end }),
-        }),
-      );
-      details.push({ desc: SourceSchema, value: create(SourceSchema, { info, ranges }) });
-    }
+    const info = { filename, data: Buffer.from(data).toString("base64"), language: "Dockerfile" };
+    for (const ranges of error.places)
+      details.push(detail("errdefs.Source", { info, ranges: ranges.map(rangeJson) }));
   }
-  status.details = details;
-  return status;
+  return withDetails(messageOf(error), CODES[codeOf(error) ?? ""] ?? Code.Unknown, details, error);
+}
+
+/** An error that a client's frontend returned, as it is. */
+export function returnedError({ message, code, details }: Status): ConnectError {
+  return withDetails(message, statusCode(code), details);
+}
+
+/** The error as the message that clients know. */
+export function statusOf(error: ConnectError): Status {
+  const known = DETAILS.get(error) ?? [];
+  return create(StatusSchema, { code: error.code, message: error.rawMessage, details: [...known] });
+}
+
+const DETAILS = new WeakMap<ConnectError, readonly Any[]>();
+
+function withDetails(message: string, code: Code, details: readonly Any[], cause?: unknown): ConnectError {
+  const error = new ConnectError(message, code, undefined, undefined, cause);
+  DETAILS.set(error, details);
+  if (details.length === 0) return error;
+  const status = toBinary(StatusSchema, create(StatusSchema, { code, message, details: [...details] }));
+  error.metadata.set("grpc-status-details-bin", encodeBinaryHeader(status));
+  return error;
+}
+
+function detail(name: string, value: object): Any {
+  const typeUrl = `github.com/moby/buildkit/${name}+json`;
+  return create(AnySchema, { typeUrl, value: Buffer.from(JSON.stringify(value)) });
+}
+
+/** Zeroes are left out, as Go does. */
+function rangeJson({ start, end }: Range): object {
+  const position = ({ line, character }: Range["start"]): object => ({
+    ...(line !== 0 && { line }),
+    ...(character !== 0 && { character }),
+  });
+  return { start: position(start), end: position(end) };
 }
 
 /** A request that makes no sense. */
 export function badRequest(problem: string): ConnectError {
   return new ConnectError(problem, Code.InvalidArgument);
-}
-
-export function canceled(): BuildError {
-  return new BuildError("CANCELED", "context canceled");
 }

@@ -5,9 +5,8 @@ import { hostPlatform } from "../frontend/index.js";
 import type { BuildEntry, Builds } from "./builds.js";
 import { FRONTEND_CAPS, LLB_CAPS } from "./caps.js";
 import type { DaemonBuild } from "./daemon-build.js";
-import { badRequest, statusError } from "./errors.js";
+import { badRequest, returnedError, statusError } from "./errors.js";
 import { cacheImports } from "./frontend-attrs.js";
-import { codeOf } from "./grpc.js";
 import type { LLBBridge } from "./gen/buildkit/gateway_pb.js";
 import { platformOf, rangeOf, sourceInfoOf } from "./llb.js";
 import type { DaemonOptions } from "./types.js";
@@ -94,7 +93,7 @@ export function gatewayService(
     inputs: () => ({ Definitions: {} }),
     return: ({ result, error }, context) =>
       asked(context, async (build) => {
-        if (error) build.fail(new ConnectError(error.message, codeOf(error.code)));
+        if (error) build.fail(returnedError(error));
         else if (result) build.return(result);
         else build.fail(new ConnectError("frontend returned nothing", Code.Unknown));
         return {};

@@ -237,7 +237,7 @@ export class RemoteSession implements Session, CredentialSource {
 /** Values with other than ASCII characters go escaped, with a word that says so. */
 function encoded(key: string, values: readonly string[]): Record<string, string[]> {
   if (values.length === 0) return {};
-   
+
   if (values.every((value) => /^[\x20-\x7e]*$/.test(value))) return { [key]: [...values] };
   return { [key]: values.map((value) => encodeURIComponent(value)), [`${key}-encoded`]: ["1"] };
 }
