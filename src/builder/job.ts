@@ -2,7 +2,7 @@
 // one after another; what their graphs have in common is solved once.
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { CachePlaces, type CacheImport, type RefResult } from "../cache/index.js";
+import { CachePlaces, type CacheImport, type OciStore, type RefResult } from "../cache/index.js";
 import { readCdiDevices } from "../executor/index.js";
 import {
   hostPlatform,
@@ -11,7 +11,7 @@ import {
   type FrontendOutcome,
   type FrontendWarning,
 } from "../frontend/index.js";
-import { hexOf, messageOf, type Digest } from "../lib/index.js";
+import { BuildError, hexOf, messageOf, type Digest } from "../lib/index.js";
 import type { Definition, Platform, SourceInfo } from "../llb/index.js";
 import { loadDefinition, type OpContext } from "../op/index.js";
 import { Progress, type ProgressListener } from "../progress/index.js";
@@ -23,11 +23,18 @@ import { ImageSource, resolveError } from "../source/index.js";
 import type { Engine } from "./engine.js";
 import { importCaches } from "./import-caches.js";
 
+/** Images in stores of the client, by the store's name. */
+export interface Layouts {
+  get(name: string): ImageSource | undefined;
+}
+
 export interface JobOptions {
   readonly session: Session;
   readonly registry: RegistryClient;
   /** OCI layouts of the client by name */
-  readonly layouts: ReadonlyMap<string, ImageSource>;
+  readonly layouts: Layouts;
+  /** folders of the client for local caches, where it is not this process */
+  readonly openLocal?: (folder: string) => OciStore;
   readonly entitlements: ReadonlySet<string>;
   /** how layers will be packed, if they will: it is done while later steps run */
   readonly format: LayerFormat | undefined;
@@ -72,7 +79,10 @@ export class Job {
     this.registry = registry;
     this.#options = options;
     this.progress = new Progress(options.onProgress);
-    this.places = new CachePlaces(registry, engine.corruptBlobs);
+    this.places = new CachePlaces(registry, {
+      corrupt: engine.corruptBlobs,
+      openLocal: options.openLocal,
+    });
     this.#images = new ImageSource(registry, engine.blobs, engine.refs);
     this.#context = {
       refs: engine.refs,
@@ -206,7 +216,8 @@ export class Job {
       resolveImage: (reference, { platform, logName, layout }) =>
         this.progress.step(logName, async () => {
           try {
-            const images = layout === undefined ? this.#images : this.#options.layouts.get(layout)!;
+            const images = layout === undefined ? this.#images : this.#options.layouts.get(layout);
+            if (!images) throw new BuildError("LAYOUT_MISSING", `the client has no OCI layout ${layout}`);
             const source = await images.resolve(reference, platform, this.signal);
             return { reference, digest: source.digest, config: source.config };
           } catch (error) {

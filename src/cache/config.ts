@@ -12,7 +12,7 @@ import {
   AzblobPlace,
   type AzblobConfig,
 } from "./azblob/index.js";
-import { LocalBackend, type LocalCacheFolder } from "./local/index.js";
+import { DiskStore, LocalBackend, type LocalCacheFolder, type OciStore } from "./local/index.js";
 import type { OciCacheForm } from "./oci.js";
 import { RegistryBackend } from "./registry/index.js";
 import type { CacheSource, CacheTarget, CacheTraffic, CorruptBlobs } from "./types.js";
@@ -165,16 +165,24 @@ function digestOf(attributes: Attributes): Digest | undefined {
   return text;
 }
 
+export interface CachePlacesOptions {
+  /** what is remembered of a place, which a URL names */
+  readonly corrupt?: (place: string) => CorruptBlobs;
+  /** folders of the client, where that is not this process */
+  readonly openLocal?: ((folder: string) => OciStore) | undefined;
+}
+
 /** The caches of one build: what it learns of a container for one of them, the others know too. */
 export class CachePlaces {
   readonly #registry: RegistryClient;
+  readonly #openLocal: (folder: string) => OciStore;
   readonly #corrupt: (place: string) => CorruptBlobs;
   readonly #containers = new Map<string, AzblobPlace>();
 
-  /** @param corrupt what is remembered of a place (a URL names it) */
-  constructor(registry: RegistryClient, corrupt: (place: string) => CorruptBlobs = () => new Set()) {
+  constructor(registry: RegistryClient, options: CachePlacesOptions = {}) {
     this.#registry = registry;
-    this.#corrupt = corrupt;
+    this.#corrupt = options.corrupt ?? (() => new Set());
+    this.#openLocal = options.openLocal ?? ((folder) => new DiskStore(folder));
   }
 
   /** @param form of interest to exports alone */
@@ -189,7 +197,7 @@ export class CachePlaces {
         if (place.insecure) this.#registry.allowInsecure(place.reference.domain);
         return new RegistryBackend(place.reference, this.#registry, form);
       case "local":
-        return new LocalBackend(place.place, form);
+        return new LocalBackend(place.place, this.#openLocal(place.place.folder), form);
     }
   }
 

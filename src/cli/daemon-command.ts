@@ -1,4 +1,5 @@
 // `bluekiln daemon`: BuildKit's API on sockets, until it is told to end.
+import { setMaxListeners } from "node:events";
 import { Daemon } from "../control/index.js";
 import { runInUserNamespace } from "../linux/index.js";
 import { daemonSettings } from "./daemon-config.js";
@@ -29,6 +30,8 @@ export async function daemonCommand(args: readonly string[]): Promise<number> {
     const log = (text: string): void => void process.stderr.write(`${new Date().toISOString()} ${text}\n`);
     const { options, notes } = daemonSettings(flags, process.env, log);
     for (const note of notes) log(`warning: ${note}`);
+    // many requests listen to the end of one thing: a client, the daemon; each stops when it ends
+    setMaxListeners(0);
     const daemon = new Daemon(options);
     const ended = signaled();
     for (const address of await daemon.listen()) log(`running server on ${address}`);

@@ -131,13 +131,14 @@ async function solve(
   request: SolveRequest,
   { environment }: DaemonOptions,
 ): Promise<Record<string, unknown>> {
-  const { Frontend, FrontendAttrs, Definition } = request;
+  const { Frontend, FrontendAttrs, FrontendInputs, Definition } = request;
   // neither: the client runs a frontend itself; an empty definition is scratch
   if (Frontend === "" && !Definition) return build.export(await build.returned);
   const result = await build.solve({
     definition: Definition,
     frontend: Frontend,
     attrs: FrontendAttrs,
+    inputs: FrontendInputs,
     imports: cacheImports(FrontendAttrs, environment, request.Cache?.Imports),
     evaluate: false,
   });

@@ -25,6 +25,8 @@ import {
 } from "../frontend/index.js";
 import { goJson } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
+import type { Descriptor } from "../content/index.js";
+import { ImageSource, StoreLayout } from "../source/index.js";
 import type { RegistryClient } from "../registry/index.js";
 import { frontendRequest } from "./frontend-attrs.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
@@ -54,6 +56,7 @@ export interface SolveOptions {
   readonly definition: DefinitionMessage | undefined;
   readonly frontend: string;
   readonly attrs: Readonly<Record<string, string>>;
+  readonly inputs: Readonly<Record<string, DefinitionMessage>>;
   readonly imports: readonly CacheImport[];
   readonly evaluate: boolean;
 }
@@ -65,6 +68,8 @@ export class DaemonBuild {
   readonly #refs = new Map<string, Solution>();
   /** outcomes of the Dockerfile frontend: where a failed step stands */
   readonly #outcomes: FrontendOutcome[] = [];
+  /** of a cache that the client keeps: it puts it in its index */
+  #cacheManifest: Descriptor | undefined;
   #return: ((result: Result) => void) | undefined;
   #fail: ((error: Error) => void) | undefined;
   /** what a frontend of the client returns in the end */
@@ -76,7 +81,14 @@ export class DaemonBuild {
     this.job = new Job(engine, {
       session,
       registry,
-      layouts: new Map(),
+      layouts: {
+        get: (name) => {
+          const store = session.store(`oci:${name}`, signal, () => undefined);
+          return new ImageSource(new StoreLayout(store), engine.blobs, engine.refs);
+        },
+      },
+      openLocal: (folder) =>
+        session.store(`local:${folder}`, signal, (descriptor) => (this.#cacheManifest = descriptor)),
       entitlements,
       format: packedAs(exports),
       onProgress: (event) => log.add(event),
@@ -118,12 +130,12 @@ export class DaemonBuild {
         `frontend images are not supported yet: ${attrs["source"] ?? ""}`,
         Code.Unimplemented,
       );
-    return this.#dockerfile(attrs, imports);
+    return this.#dockerfile(options);
   }
 
-  async #dockerfile(attrs: SolveOptions["attrs"], imports: readonly CacheImport[]): Promise<Result> {
+  async #dockerfile({ attrs, inputs, imports }: SolveOptions): Promise<Result> {
     const { session } = this.#options;
-    const request = { ...frontendRequest(attrs, session.id), buildPlatform: hostPlatform() };
+    const request = { ...frontendRequest(attrs, inputs, session.id), buildPlatform: hostPlatform() };
     const host = this.job.frontendHost(imports);
     const requestId = attrs["requestid"] ?? "";
     if (requestId !== "") {
@@ -185,7 +197,9 @@ export class DaemonBuild {
 
   /** @returns what clients are told of the build */
   async export(result: Result): Promise<Record<string, unknown>> {
-    return exportBuild(this.job, this.#options.exports, this.#outcomesOf(result));
+    const metadata = await exportBuild(this.job, this.#options.exports, this.#outcomesOf(result));
+    if (!this.#cacheManifest) return metadata;
+    return { ...metadata, "cache.manifest": JSON.stringify(this.#cacheManifest) };
   }
 
   #outcomesOf({ result, metadata }: Result): Outcomes {

@@ -3,12 +3,20 @@
 import type { CacheImport } from "../cache/index.js";
 import { cacheImport } from "../cache/index.js";
 import { parsePlatform, parseSize, type FrontendRequest, type NamedContext } from "../frontend/index.js";
+import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
+import { definitionOf } from "./llb.js";
 import { BuildError, parseBool, parseCsv } from "../lib/index.js";
 
 type Attrs = Readonly<Record<string, string>>;
+/** Graphs that the frontend is given, by name. */
+type Inputs = Readonly<Record<string, DefinitionMessage>>;
 
 /** @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
-export function frontendRequest(attrs: Attrs, sessionId: string): Omit<FrontendRequest, "buildPlatform"> {
+export function frontendRequest(
+  attrs: Attrs,
+  inputs: Inputs,
+  sessionId: string,
+): Omit<FrontendRequest, "buildPlatform"> {
   const context = attrs["context"] ?? "";
   const network = attrs["force-network-mode"] || "default";
   if (network !== "default" && network !== "none" && network !== "host" && network !== "sandbox")
@@ -23,7 +31,7 @@ export function frontendRequest(attrs: Attrs, sessionId: string): Omit<FrontendR
     platforms: fields(attrs["platform"]).map(parsePlatform),
     noCache: attrs["no-cache"] === undefined ? [] : attrs["no-cache"] === "" || fields(attrs["no-cache"]),
     pull: attrs["image-resolve-mode"] === "pull",
-    contexts: namedContexts(attrs),
+    contexts: namedContexts(attrs, inputs),
     addHosts: fields(attrs["add-hosts"]).map((text) => {
       const at = text.indexOf("=");
       if (at <= 0) throw invalid(`invalid key-value pair: ${text}`);
@@ -68,7 +76,7 @@ export function cacheImports(
   );
 }
 
-function namedContexts(attrs: Attrs): Record<string, NamedContext> {
+function namedContexts(attrs: Attrs, inputs: Inputs): Record<string, NamedContext> {
   const contexts: Record<string, NamedContext> = {};
   for (const [key, value] of Object.entries(prefixed(attrs, "context:"))) {
     const name = key.toLowerCase().replace(/:latest$/, "");
@@ -77,11 +85,25 @@ function namedContexts(attrs: Attrs): Record<string, NamedContext> {
     else if (scheme === "local") contexts[name] = { kind: "local", name: rest! };
     else if (scheme === "oci-layout") {
       const reference = rest!.slice(2);
-      const store = attrs[`contextstore:${key}`] ?? reference.split("@")[0]!;
-      contexts[name] = { kind: "layout", store, reference };
+      contexts[name] = { kind: "layout", store: reference.replace(/[:@].*$/s, ""), reference };
+    } else if (scheme === "input") {
+      if (!(rest! in inputs)) throw invalid(`invalid input ${rest!} for ${key}`);
+      contexts[name] = {
+        kind: "input",
+        definition: definitionOf(inputs[rest!]),
+        config: inputConfig(attrs, rest!),
+      };
     } else contexts[name] = { kind: "remote", url: value };
   }
   return contexts;
+}
+
+/** The config of an input's image, from what its frontend said of it. */
+function inputConfig(attrs: Attrs, name: string): string | undefined {
+  const text = attrs[`input-metadata:${name}`];
+  const metadata = text ? (JSON.parse(text) as Record<string, string>) : {};
+  const config = metadata["containerimage.config"];
+  return config === undefined ? undefined : Buffer.from(config, "base64").toString();
 }
 
 function prefixed(attrs: Attrs, prefix: string): Record<string, string> {

@@ -42,11 +42,12 @@ export function gatewayService(
     }),
     solve: (request, context) =>
       asked(context, async (build) => {
-        const { Definition, Frontend, FrontendOpt, CacheImports, Evaluate } = request;
+        const { Definition, Frontend, FrontendOpt, FrontendInputs, CacheImports, Evaluate } = request;
         const result = await build.solve({
           definition: Definition,
           frontend: Frontend,
           attrs: FrontendOpt,
+          inputs: FrontendInputs,
           imports: cacheImports(FrontendOpt, options.environment, CacheImports),
           evaluate: Evaluate,
         });

@@ -101,6 +101,7 @@ export function readMessages(
 export class Call {
   readonly #stream: ClientHttp2Stream;
   readonly #ended: Promise<void>;
+  #room: Promise<void> | undefined;
   #status: IncomingHttpHeaders | undefined;
 
   constructor(stream: ClientHttp2Stream) {
@@ -117,10 +118,16 @@ export class Call {
   async send(message: Uint8Array): Promise<void> {
     if (this.#stream.destroyed) return;
     if (this.#stream.write(frame(message))) return;
-    await new Promise<void>((resolve) => {
-      this.#stream.once("drain", resolve);
-      this.#stream.once("close", resolve);
+    // all that wait do so for the same moment
+    this.#room ??= new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#stream.off("drain", done).off("close", done);
+        this.#room = undefined;
+        resolve();
+      };
+      this.#stream.on("drain", done).on("close", done);
     });
+    await this.#room;
   }
 
   end(): void {
@@ -184,8 +191,9 @@ export class Channel {
     output: O,
     message: MessageInitShape<I>,
     signal: AbortSignal,
+    metadata: Readonly<Record<string, readonly string[]>> = {},
   ): Promise<MessageShape<O>> {
-    const call = this.open(path, {}, signal);
+    const call = this.open(path, metadata, signal);
     await call.send(toBinary(input, create(input, message)));
     call.end();
     let answer: MessageShape<O> | undefined;

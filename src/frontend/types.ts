@@ -40,6 +40,12 @@ export type NamedContext =
   | { readonly kind: "local"; readonly name: string }
   /** an image in an OCI layout of the client; `reference` is "NAME@sha256:..." */
   | { readonly kind: "layout"; readonly store: string; readonly reference: string }
+  /** another graph; `undefined`: scratch. `config` is the config of the image it makes, if it makes one */
+  | {
+      readonly kind: "input";
+      readonly definition: Definition | undefined;
+      readonly config: string | undefined;
+    }
   /** a git repository or a file behind a URL */
   | { readonly kind: "remote"; readonly url: string };
 

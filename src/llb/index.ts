@@ -1,4 +1,4 @@
 export * from "./types.js";
 export { encodeDefinition, encodeOp, enums } from "./encode.js";
-export { marshal, vertex, type Output, type Vertex, type VertexOptions } from "./vertex.js";
+export { definitionOutput, marshal, vertex, type Output, type Vertex, type VertexOptions } from "./vertex.js";
 export * from "./ops.js";

@@ -49,6 +49,21 @@ export function vertex(
   return { body, inputs, walk, caps, options };
 }
 
+/** What a definition returns, to build on; the ops keep their digests. */
+export function definitionOutput({ ops }: Definition): Output {
+  const vertices = new Map<Digest, Vertex>();
+  const outputs = (inputs: readonly Input[]): Output[] =>
+    inputs.map(({ digest, index }) => ({ vertex: vertices.get(digest)!, index }));
+  for (const { digest, op, metadata } of ops) {
+    const { ignoreCache, description, caps, progressGroup } = metadata;
+    const options = { ignoreCache, description, progressGroup, platform: op.platform };
+    const inputs = outputs(op.inputs);
+    if (op.kind === "return") return inputs[0]!;
+    vertices.set(digest, vertex(op, inputs, caps, options));
+  }
+  throw new Error("a definition ends with what it returns");
+}
+
 /** The definition of `output`; scratch (undefined) has none. `sources` are the texts that locations point into. */
 export function marshal(output: Output, sources: readonly SourceInfo[] = []): Definition {
   const ops: DefinitionOp[] = [];

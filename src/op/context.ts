@@ -14,7 +14,7 @@ export interface OpContext {
   readonly blobs: BlobStore;
   readonly images: ImageSource;
   /** OCI layouts of the client by name */
-  readonly layouts: ReadonlyMap<string, ImageSource>;
+  readonly layouts: { get(name: string): ImageSource | undefined };
   readonly worker: Worker;
   readonly session: Session;
   readonly cacheMounts: CacheMounts;

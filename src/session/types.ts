@@ -29,6 +29,8 @@ export interface Session {
     paths: readonly string[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, Uint8Array>>;
+  /** What the client uploads under a path of `http://buildkit-session`; no client of this process does. */
+  upload?(path: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** @returns the secret's bytes, or `undefined` if the client has none of this id */
   secret(id: string): Promise<Uint8Array | undefined>;
   /** path of a socket that leads to an agent, or `undefined` if the client has none of this id */

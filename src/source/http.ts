@@ -15,23 +15,19 @@ export interface HttpFile {
   readonly file: string;
 }
 
-/** @throws BuildError HTTP_STATUS, CHECKSUM_MISMATCH */
+/** @param upload the content, where the client sends it itself @throws BuildError HTTP_STATUS, CHECKSUM_MISMATCH */
 export async function fetchHttp(
   url: string,
   attrs: Readonly<Record<string, string>>,
   blobs: BlobStore,
   signal: AbortSignal,
+  upload?: AsyncIterable<Uint8Array>,
 ): Promise<HttpFile> {
-  const response = await fetch(url, { signal, redirect: "follow" }).catch((error: unknown) => {
-    if (signal.aborted) throw error;
-    // what fetch throws says nothing; its cause does
-    const cause = (error as Error).cause ?? error;
-    throw new BuildError("HTTP_UNREACHABLE", `Get "${url}": ${dialError(cause)}`, { cause });
-  });
-  if (!response.ok) throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
+  const { body, lastModified } = upload
+    ? { body: Readable.from(upload), lastModified: undefined }
+    : await request(url, signal);
   const temporary = blobs.temporaryFile();
   const hash = createHash("sha256");
-  const body = response.body ? Readable.fromWeb(response.body as never) : Readable.from([]);
   body.on("data", (chunk: Buffer) => hash.update(chunk));
   await pipeline(body, createWriteStream(temporary));
   const checksum = `sha256:${hash.digest("hex")}` as Digest;
@@ -40,7 +36,6 @@ export async function fetchHttp(
     throw new BuildError("CHECKSUM_MISMATCH", `digest mismatch ${checksum}: ${wanted}`);
   }
   blobs.adopt(temporary, checksum);
-  const lastModified = response.headers.get("last-modified") ?? undefined;
   return {
     filename: attrs["http.filename"] ?? "download",
     checksum,
@@ -49,14 +44,34 @@ export async function fetchHttp(
   };
 }
 
+async function request(
+  url: string,
+  signal: AbortSignal,
+): Promise<{ body: Readable; lastModified: string | undefined }> {
+  const response = await fetch(url, { signal, redirect: "follow" }).catch((error: unknown) => {
+    if (signal.aborted) throw error;
+    // what fetch throws says nothing; its cause does
+    const cause = (error as Error).cause ?? error;
+    throw new BuildError("HTTP_UNREACHABLE", `Get "${url}": ${dialError(cause)}`, { cause });
+  });
+  if (!response.ok) throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
+  const body = response.body ? Readable.fromWeb(response.body as never) : Readable.from([]);
+  return { body, lastModified: response.headers.get("last-modified") ?? undefined };
+}
+
+/** As Go reads integers: "0644" and "0o644" are octal. */
+export function intOf(text: string | undefined): number {
+  return Number((text ?? "0").replace(/^0(?=[0-7])/, "0o"));
+}
+
 /** What the cache key says; the time is left out where a checksum fixes the content. */
 export function httpKey(file: HttpFile, attrs: Readonly<Record<string, string>>): Digest {
   return digestOf(
     goJson({
       Filename: file.filename,
-      Perm: 0,
-      UID: 0,
-      GID: 0,
+      Perm: intOf(attrs["http.perm"]),
+      UID: intOf(attrs["http.uid"]),
+      GID: intOf(attrs["http.gid"]),
       Checksum: file.checksum,
       LastModTime: attrs["http.checksum"] ? undefined : file.lastModified,
     }),

@@ -1,4 +1,5 @@
 export { ImageSource, resolveError, type ResolvedSource } from "./image.js";
 export { checkoutGit, resolveGit, type GitCommit, type GitRequest } from "./git.js";
+export { StoreLayout, type BlobReader } from "./store-layout.js";
 export { OciLayout, resolveLayoutTag } from "./oci-layout.js";
-export { fetchHttp, httpKey, type HttpFile } from "./http.js";
+export { fetchHttp, httpKey, intOf, type HttpFile } from "./http.js";

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { BuildError, codeOf, digestOf, hexOf } from "../lib/index.js";
 import type { BlobProvider } from "../content/index.js";
 import type { Manifest, Reference } from "../registry/index.js";
+import { mediaTypeOf } from "./store-layout.js";
 
 interface Entry {
   readonly digest: string;
@@ -30,12 +31,7 @@ export class OciLayout {
     }
     if (digestOf(data) !== digest)
       throw new BuildError("BLOB_CORRUPT", `${this.#folder}: blob ${digest} has another content`);
-    const { mediaType, manifests } = JSON.parse(data.toString()) as {
-      mediaType?: string;
-      manifests?: unknown;
-    };
-    const type = mediaType ?? `application/vnd.oci.image.${manifests ? "index" : "manifest"}.v1+json`;
-    return { descriptor: { mediaType: type, digest, size: data.length }, data };
+    return { descriptor: { mediaType: mediaTypeOf(data), digest, size: data.length }, data };
   }
 
   blobs(): BlobProvider {

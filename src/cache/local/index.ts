@@ -1,1 +1,3 @@
-export { LocalBackend, type LocalCacheFolder } from "./backend.js";
+export type * from "./types.js";
+export { LocalBackend } from "./backend.js";
+export { DiskStore } from "./disk-store.js";

@@ -1,4 +1,5 @@
 // What a client of the daemon lends its builds, asked for through the tunnel.
+import { setMaxListeners } from "node:events";
 import { mkdtempSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
@@ -8,6 +9,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { BuildError, messageOf, Secret } from "../../lib/index.js";
 import { bytePath, fsPath } from "../../linux/index.js";
 import { resolveInRoot } from "../../layer/index.js";
+import type { Descriptor } from "../../content/index.js";
 import type { Moved } from "../../progress/index.js";
 import type { Credentials, CredentialSource } from "../../registry/index.js";
 import type { FolderSelection, Session } from "../../session/index.js";
@@ -15,6 +17,7 @@ import { CredentialsRequestSchema, CredentialsResponseSchema } from "../gen/buil
 import { GetSecretRequestSchema, GetSecretResponseSchema } from "../gen/buildkit/secrets_pb.js";
 import { CheckAgentRequestSchema, CheckAgentResponseSchema } from "../gen/buildkit/ssh_pb.js";
 import type { Channel } from "../grpc.js";
+import { ClientStore } from "./client-store.js";
 import { receiveFolder } from "./receive.js";
 import { sendFolder } from "./send.js";
 import { bytesMessage, bytesOf } from "./tunnel.js";
@@ -37,6 +40,8 @@ export class RemoteSession implements Session, CredentialSource {
 
   constructor(options: RemoteSessionOptions) {
     this.id = options.id;
+    // everything that is asked of the client listens to it
+    setMaxListeners(0, this.#closed.signal);
     this.#options = options;
   }
 
@@ -222,6 +227,24 @@ export class RemoteSession implements Session, CredentialSource {
     const metadata: Record<string, string[]> = { "buildkit-attachable-exporter-id": [exporter] };
     for (const [key, value] of Object.entries(about)) metadata[`exporter-md-${key.toLowerCase()}`] = [value];
     return this.#options.channel.open("/moby.filesync.v1.FileSend/DiffCopy", metadata, this.#during(signal));
+  }
+
+  /** Blobs that the client keeps. @param tagged see ClientStore */
+  store(id: string, signal: AbortSignal, tagged: (descriptor: Descriptor) => void): ClientStore {
+    return new ClientStore(this.#options.channel, id, this.#during(signal), tagged);
+  }
+
+  /** What the client uploads under a path: a context or Dockerfile from its standard input. */
+  async *upload(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const call = this.#options.channel.open(
+      "/moby.upload.v1.Upload/Pull",
+      { urlpath: [path] },
+      this.#during(signal),
+    );
+    const chunks: Buffer[] = [];
+    call.end();
+    await call.read((message) => void chunks.push(bytesOf(message)));
+    yield* chunks;
   }
 
   #during(signal: AbortSignal): AbortSignal {

@@ -1,5 +1,12 @@
 // What a stage stands on: nothing, an image (its config is fetched, its layers are not), or a named context.
-import { image as llbImage, local, marshal, ociLayout, source as llbSource } from "../../../llb/index.js";
+import {
+  definitionOutput,
+  image as llbImage,
+  local,
+  marshal,
+  ociLayout,
+  source as llbSource,
+} from "../../../llb/index.js";
 import { wrapError } from "../../../lib/index.js";
 import {
   familiarReference,
@@ -79,6 +86,7 @@ export class BaseResolver {
     try {
       const named = this.namedContext(baseName);
       if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
+      if (named?.kind === "input") return this.#useInput(state, named);
       if (named?.kind === "remote") return this.#useRemoteContext(state, baseName, named.url);
       await this.#useImage(state, named?.reference ?? baseName, named && { name: baseName, context: named });
     } catch (error) {
@@ -174,6 +182,14 @@ export class BaseResolver {
     this.#localContexts.set(state, { name, excludes, paths: new Set() });
     state.image = emptyImage(state.platform);
     state.output = local(name, { sessionId: request.sessionId, sharedKeyHint: hint }, {});
+  }
+
+  #useInput(state: StageState, { definition, config }: Extract<NamedContext, { kind: "input" }>): void {
+    state.image = config === undefined ? emptyImage(state.platform) : parseImageConfig(Buffer.from(config));
+    const triggers = state.image.config.OnBuild;
+    delete state.image.config.OnBuild;
+    if (definition) state.output = definitionOutput(definition);
+    this.#onTriggers(state, triggers);
   }
 
   #useRemoteContext(state: StageState, name: string, url: string): void {
