@@ -61,7 +61,7 @@ class Differ {
     const { upper, lower } = this.#options;
     const path = join(upper, name);
     const stat = lstat(path);
-    if (stat.isCharacterDevice() && stat.rdev === 0n) return this.#whiteout(name);
+    if (isWhiteout(stat)) return this.#whiteout(name);
     if (stat.isSocket()) return;
     const lowerPath = lower === undefined ? undefined : join(lower, name);
     const old = lowerPath === undefined ? undefined : lstatMaybe(lowerPath);
@@ -193,7 +193,13 @@ export function isOpaque(path: BytePath): boolean {
 }
 
 /** Nothing that a layer records differs. Folders: without their times. */
-function sameEntry(path: BytePath, a: BigIntStats, lowerPath: BytePath, b: BigIntStats): boolean {
+/** How overlayfs says that something is gone. */
+export function isWhiteout(stat: BigIntStats): boolean {
+  return stat.isCharacterDevice() && stat.rdev === 0n;
+}
+
+/** Whether an entry has not changed, as far as its attributes tell. */
+export function sameEntry(path: BytePath, a: BigIntStats, lowerPath: BytePath, b: BigIntStats): boolean {
   if (a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid || a.rdev !== b.rdev) return false;
   const capability = (p: BytePath): string | undefined =>
     getXattr(p, "security.capability")?.toString("latin1");

@@ -1,7 +1,7 @@
 export type * from "./types.js";
 export { applyLayer, type ApplyOptions } from "./apply.js";
 export { combineDigests, TreeChecksum, type ChecksumRequest } from "./checksum.js";
-export { writeLayer, type DiffOptions } from "./diff.js";
+export { isWhiteout, sameEntry, writeLayer, type DiffOptions } from "./diff.js";
 export { convertLayer, type ConvertOptions } from "./convert.js";
 export { EntryWriter } from "./entry-writer.js";
 export { TarParser, type TarSink } from "./tar-parser.js";

@@ -13,10 +13,16 @@ import {
 } from "../llb/index.js";
 import type { CacheMount, Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import type { RunMount } from "../worker/index.js";
+import type { RunMount, WritableTree } from "../worker/index.js";
 import { contentDigest, pathSelector, selectorDigest } from "./content-key.js";
 import type { OpContext, RefResult } from "./context.js";
 import { isLocalResult } from "./local-op.js";
+
+/** What a step writes to a mount whose result is kept. */
+interface Changes {
+  readonly base: Ref | undefined;
+  readonly tree: WritableTree;
+}
 
 export class ExecOp implements Op<RefResult> {
   readonly #vertex: Digest;
@@ -66,25 +72,26 @@ export class ExecOp implements Op<RefResult> {
     const runtime = { command: this.#context.runtime, cgroups: meta.cgroupParent !== "" };
     // the thread starts while layers are unpacked; a failure shows when the step runs
     worker.perform("probe", { runtime }, signal).catch(() => undefined);
-    const root = mounts.find((mount) => mount.dest === "/")!;
-    const base = root.input < 0 ? undefined : inputs[root.input]!.ref;
-    const layers = await refs.folders(base, signal);
+    const root = mounts.find((mount) => mount.dest === "/");
+    if (!root) throw new BuildError("LLB_INVALID", "an exec op has to have a root mount");
     const runMounts: RunMount[] = [];
     const held: CacheMount[] = [];
+    const changed = new Map<Mount, Changes>();
     const env = [...meta.env, ...(await this.#secretEnv())];
-    const { upper, work } = refs.newFolders();
     try {
+      const target = await this.#writable(root, inputs, changed, signal);
       // cache folders always in the same order: two steps that lock the same ones never wait for each other
       for (const mount of [...mounts].sort(byCacheId)) {
         if (mount === root) continue;
-        const prepared = await this.#mount(mount, inputs, held, signal);
+        const prepared = await this.#mount(mount, inputs, held, changed, signal);
         if (prepared) runMounts.push(prepared);
       }
       const { exitCode } = await worker.perform(
         "run",
         {
           id: containerId(),
-          target: { layers, upper, work },
+          target,
+          readonlyRoot: root.readonly,
           args: meta.args,
           env: [...env, ...proxyEnv(meta.proxyEnv)],
           cwd: meta.cwd === "" ? "/" : meta.cwd,
@@ -102,19 +109,51 @@ export class ExecOp implements Op<RefResult> {
         signal,
         (stream, data) => log(this.#vertex, stream, data),
       );
-      if (exitCode !== 0 && !meta.validExitCodes.includes(exitCode)) {
-        throw new BuildError("RUN_FAILED", `${notCompleted(meta.args)}: exit code: ${exitCode}`);
-      }
-      const ref = await refs.commit(upper, base, `exec ${meta.args.join(" ")}`.slice(0, 200));
-      this.#context.made(ref);
-      return [{ ref }];
+      const isValid =
+        meta.validExitCodes.length === 0 ? exitCode === 0 : meta.validExitCodes.includes(exitCode);
+      if (!isValid) throw new BuildError("RUN_FAILED", `${notCompleted(meta.args)}: exit code: ${exitCode}`);
+      return await this.#results(inputs, changed);
     } catch (error) {
-      await refs.discard(upper);
       if (codeOf(error) === "USER_UNKNOWN") throw wrapError(error, "RUN_FAILED", notCompleted(meta.args));
       throw error;
     } finally {
+      for (const { tree } of changed.values()) await refs.discard(tree.upper);
       for (const mount of held) mount.release();
     }
+  }
+
+  /** Layers to write to on top of what is mounted. */
+  async #writable(
+    mount: Mount,
+    inputs: readonly RefResult[],
+    changed: Map<Mount, Changes>,
+    signal: AbortSignal,
+  ): Promise<WritableTree> {
+    const { refs } = this.#context;
+    const base = mount.input < 0 ? undefined : inputs[mount.input]!.ref;
+    const tree = { layers: await refs.folders(base, signal), ...refs.newFolders() };
+    changed.set(mount, { base, tree });
+    return tree;
+  }
+
+  /** What the step made, by output. */
+  async #results(
+    inputs: readonly RefResult[],
+    changed: ReadonlyMap<Mount, Changes>,
+  ): Promise<readonly RefResult[]> {
+    const { refs, made } = this.#context;
+    const description = `exec ${this.#exec.meta.args.join(" ")}`.slice(0, 200);
+    const outputs: RefResult[] = [];
+    for (const mount of this.#exec.mounts) {
+      if (mount.output < 0) continue;
+      const changes = mount.readonly ? undefined : changed.get(mount);
+      if (changes) {
+        const ref = await refs.commit(changes.tree.upper, changes.base, description);
+        made(ref);
+        outputs[mount.output] = { ref };
+      } else outputs[mount.output] = { ref: mount.input < 0 ? undefined : inputs[mount.input]!.ref };
+    }
+    return outputs;
   }
 
   /** @throws BuildError PLATFORM_UNSUPPORTED if nothing can run programs of the step's platform */
@@ -135,6 +174,7 @@ export class ExecOp implements Op<RefResult> {
     mount: Mount,
     inputs: readonly RefResult[],
     held: CacheMount[],
+    changed: Map<Mount, Changes>,
     signal: AbortSignal,
   ): Promise<RunMount | undefined> {
     const { refs, session } = this.#context;
@@ -143,6 +183,10 @@ export class ExecOp implements Op<RefResult> {
     const layers = mount.input < 0 ? [] : await refs.folders(inputs[mount.input]!.ref, signal);
     switch (mount.mountType) {
       case "BIND":
+        if (!readonly && mount.output >= 0) {
+          const tree = await this.#writable(mount, inputs, changed, signal);
+          return { destination, readonly, source: { kind: "writable", tree, selector: mount.selector } };
+        }
         return {
           destination,
           readonly,

@@ -2,6 +2,7 @@
 import { posix } from "node:path";
 import { BuildError, digestOf, goJson, hasWildcards, type GoValue } from "../lib/index.js";
 import type { ChownOpt, DefinitionOp, FileAction, FileOp as FileBody, UserOpt } from "../llb/index.js";
+import type { Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import { contentDigest, selectorDigest, type Selector } from "./content-key.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -18,13 +19,9 @@ export class FileOp implements Op<RefResult> {
     this.#inputCount = op.op.inputs.length;
     this.#context = context;
     file.actions.forEach((action, i) => {
-      const chained = i === 0 ? action.input < this.#inputCount : action.input === this.#inputCount + i - 1;
-      if (!chained || action.secondaryInput >= this.#inputCount) {
-        throw new BuildError(
-          "FILE_OP_UNSUPPORTED",
-          "file op: only actions that follow one another are supported",
-        );
-      }
+      const known = this.#inputCount + i;
+      if (action.input >= known || action.secondaryInput >= known)
+        throw new BuildError("LLB_INVALID", `file action ${i} reads what comes after it`);
     });
   }
 
@@ -44,33 +41,67 @@ export class FileOp implements Op<RefResult> {
     return [{ digest: digestOf(fileKey(this.#actions, this.#inputCount)), inputs }];
   }
 
+  /** Actions that only follow one another write one layer; what is used otherwise as well becomes one of its own. */
   async run(inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const { refs, worker } = this.#context;
-    const first = this.#actions[0]!;
-    const base = first.input < 0 ? undefined : inputs[first.input]!.ref;
+    const states: (Ref | undefined)[] = inputs.map(({ ref }) => ref);
+    const outputs: RefResult[] = [];
+    for (const batch of batches(this.#actions, this.#inputCount)) {
+      const ref = await this.#perform(batch, states, signal);
+      // only the last of them can be asked for
+      for (let i = 0; i < batch.length; i++) states.push(ref);
+      const { output } = batch.at(-1)!;
+      if (output >= 0) outputs[output] = { ref };
+    }
+    return outputs;
+  }
+
+  /** @param states the inputs, and what the actions so far have made */
+  async #perform(
+    actions: readonly FileAction[],
+    states: readonly (Ref | undefined)[],
+    signal: AbortSignal,
+  ): Promise<Ref> {
+    const { refs, worker, made } = this.#context;
+    const first = actions[0]!;
+    const base = first.input < 0 ? undefined : states[first.input];
     const layers = await refs.folders(base, signal);
     const sources = await Promise.all(
-      this.#actions.map(async ({ secondaryInput }) =>
+      actions.map(async ({ secondaryInput }) =>
         secondaryInput < 0
           ? undefined
-          : ({ kind: "layers", layers: await refs.folders(inputs[secondaryInput]!.ref, signal) } as const),
+          : ({ kind: "layers", layers: await refs.folders(states[secondaryInput], signal) } as const),
       ),
     );
     const { upper, work } = refs.newFolders();
     try {
-      await worker.perform(
-        "file",
-        { target: { layers, upper, work }, actions: this.#actions, sources },
-        signal,
-      );
+      await worker.perform("file", { target: { layers, upper, work }, actions, sources }, signal);
       const ref = await refs.commit(upper, base, describe(first));
-      this.#context.made(ref);
-      return [{ ref }];
+      made(ref);
+      return ref;
     } catch (error) {
       await refs.discard(upper);
       throw error;
     }
   }
+}
+
+/** Runs of actions each of which is the only one to use what the one before it made. */
+function batches(actions: readonly FileAction[], inputCount: number): FileAction[][] {
+  const uses = new Map<number, number>();
+  for (const { input, secondaryInput } of actions)
+    for (const used of [input, secondaryInput]) uses.set(used, (uses.get(used) ?? 0) + 1);
+  const result: FileAction[][] = [];
+  actions.forEach((action, i) => {
+    const before = actions[i - 1];
+    const goesOn =
+      before !== undefined &&
+      action.input === inputCount + i - 1 &&
+      before.output < 0 &&
+      uses.get(inputCount + i - 1) === 1;
+    if (goesOn) result.at(-1)!.push(action);
+    else result.push([action]);
+  });
+  return result;
 }
 
 function describe(action: FileAction): string {

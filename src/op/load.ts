@@ -3,9 +3,11 @@ import { BuildError, type Digest } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Edge, Op, Vertex } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
+import { DiffOp } from "./diff-op.js";
 import { ExecOp } from "./exec-op.js";
 import { FileOp } from "./file-op.js";
 import { MergeOp } from "./merge-op.js";
+import { opName } from "./op-name.js";
 import { sourceOp } from "./source-op.js";
 
 export interface LoadedGraph {
@@ -33,21 +35,28 @@ export function loadDefinition(
     const platform = op.platform ?? defaultPlatform;
     vertices.set(digest, {
       digest,
-      name: metadata.description["llb.customname"] ?? op.kind,
+      name: metadata.description["llb.customname"] ?? opName(op),
       inputs,
       ignoreCache: metadata.ignoreCache,
       isSource: op.kind === "source",
-      op:
-        op.kind === "source"
-          ? remembered(context, digest, () => sourceOp(op.source, platform, context, stateRoot))
-          : op.kind === "exec"
-            ? execOp()
-            : op.kind === "file"
-              ? new FileOp(entry, op.file, context)
-              : op.kind === "merge"
-                ? new MergeOp(op.merge, context)
-                : unsupported(op.kind),
+      op: opOf(),
     });
+    function opOf(): Op<RefResult> {
+      switch (op.kind) {
+        case "source":
+          return remembered(context, digest, () => sourceOp(op.source, platform, context, stateRoot));
+        case "exec":
+          return execOp();
+        case "file":
+          return new FileOp(entry, op.file, context);
+        case "merge":
+          return new MergeOp(op.merge, context);
+        case "diff":
+          return new DiffOp(op.diff, context);
+        case "return":
+          throw new BuildError("LLB_INVALID", "only the last op returns");
+      }
+    }
     function execOp(): ExecOp {
       if (op.kind !== "exec") throw new BuildError("LLB_INVALID", "not an exec op");
       if (op.exec.security === "INSECURE" && !context.entitlements.has("security.insecure")) {
@@ -61,10 +70,6 @@ export function loadDefinition(
   }
   if (!target) throw new BuildError("LLB_INVALID", "definition returns nothing");
   return { vertices, target };
-}
-
-function unsupported(kind: string): never {
-  throw new BuildError("LLB_UNSUPPORTED", `${kind} ops are not supported yet`);
 }
 
 function remembered(context: OpContext, digest: Digest, make: () => Op<RefResult>): Op<RefResult> {

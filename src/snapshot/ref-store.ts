@@ -100,7 +100,7 @@ export class RefStore {
   }
 
   /** The changes of one layer on top of another result: same blob, same folder. */
-  async stack(layer: Ref, parent: Ref, signal: AbortSignal): Promise<Ref> {
+  async stack(layer: Ref, parent: Ref | undefined, signal: AbortSignal): Promise<Ref> {
     await this.unpack(layer, signal);
     const blob = await this.pack(layer, signal);
     const { description, createdAt, variants } = layer;

@@ -48,14 +48,15 @@ export class Mounts implements Disposable {
     if (tree.kind === "folder") return bytePath(tree.path);
     const { layers } = tree;
     if (layers.length === 0) return this.#folder();
-    if (layers.length === 1) return this.absolute(layers[0]!);
     const target = this.#folder();
+    // overlayfs wants two, and a lone layer may have whiteouts that must not show
+    const lower = layers.length === 1 ? [this.#emptyFolder(), layers[0]!] : layers;
     mount(
       "overlay",
       target,
       "overlay",
       MS_RDONLY,
-      `lowerdir=${[...layers].reverse().map(bytePath).join(":")}`,
+      `lowerdir=${[...lower].reverse().map(bytePath).join(":")}`,
     );
     this.#active.push(target);
     return target;
@@ -121,5 +122,12 @@ export class Mounts implements Disposable {
     const folder = `${this.#own}/m-${this.#prefix}-${++Mounts.#counter}`;
     mkdirSync(fsPath(folder));
     return folder;
+  }
+
+  /** Relative to the state folder. */
+  #emptyFolder(): string {
+    const folder = `${this.#own}/empty`;
+    mkdirSync(fsPath(folder), { recursive: true });
+    return textOf(folder.slice(this.#stateRoot.length + 1));
   }
 }

@@ -100,7 +100,7 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
       runtime,
       {
         root: textOf(root),
-        readonlyRoot: false,
+        readonlyRoot: task.readonlyRoot,
         process: {
           args: task.args,
           env: [...env, ...edits.env],
@@ -164,6 +164,13 @@ async function prepareMount(
       else if (source.scratch && !readonly) tree = mounts.tmpfs();
       return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };
     }
+    case "writable":
+      return {
+        destination,
+        readonly,
+        type: "bind",
+        source: textOf(selected(mounts.writable(source.tree), source.selector)),
+      };
     case "cache": {
       const tree = bytePath(source.folder);
       return { destination, readonly, type: "bind", source: textOf(selected(tree, source.selector)) };

@@ -6,6 +6,7 @@ import { bytePath, inUserNamespace } from "../linux/index.js";
 import { diskUsage } from "./disk-usage.js";
 import { runExportTask } from "./export-task.js";
 import { runFileTask } from "./file-task.js";
+import { runCompareTask } from "./compare-task.js";
 import { runLocalTask } from "./local-task.js";
 import { Mounts } from "./mounts.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
@@ -79,6 +80,7 @@ async function perform<K extends TaskName>(
       return p.requests.map((request) => checksum.digest({ ...request, path: bytePath(request.path) }));
     },
     file: (p) => runFileTask(p, mounts),
+    compare: async (p) => runCompareTask(p, mounts),
     local: async (p) => runLocalTask(p, mounts.absolute(p.target)),
     read: async (p) => runReadTask(mounts.view(p.tree), p),
     export: async (p) => runExportTask(p, mounts),

@@ -65,6 +65,14 @@ export interface LocalTask {
   readonly excludePatterns: readonly string[];
 }
 
+/** Puts into `target` what has to be changed in `lower` to make it `upper`. */
+export interface CompareTask {
+  readonly lower: Tree;
+  readonly upper: Tree;
+  /** an empty folder, relative to the state folder */
+  readonly target: string;
+}
+
 export interface RunMount {
   readonly destination: string;
   readonly readonly: boolean;
@@ -75,6 +83,8 @@ export interface RunMount {
         readonly selector: string;
         /** writes are dropped */ readonly scratch: boolean;
       }
+    /** changes are kept */
+    | { readonly kind: "writable"; readonly tree: WritableTree; readonly selector: string }
     | {
         readonly kind: "cache";
         readonly folder: string;
@@ -101,6 +111,7 @@ export interface RunMount {
 export interface RunTask {
   readonly id: string;
   readonly target: WritableTree;
+  readonly readonlyRoot: boolean;
   readonly args: readonly string[];
   readonly env: readonly string[];
   readonly cwd: string;
@@ -138,6 +149,7 @@ export interface TaskMap {
   convert: { params: ConvertTask; result: LayerBlob };
   checksum: { params: ChecksumTask; result: Digest[] };
   file: { params: FileTask; result: undefined };
+  compare: { params: CompareTask; result: undefined };
   local: { params: LocalTask; result: { bytes: number; files: number } };
   /** bytes that folders take on disk; `undefined` for one that is not there */
   usage: { params: { readonly folders: readonly string[] }; result: (number | undefined)[] };
