@@ -20,6 +20,7 @@ import type { Session } from "../session/index.js";
 import type { LayerFormat, Ref } from "../snapshot/index.js";
 import { Solver, type CacheStore, type Edge, type Lookup, type Vertex } from "../solver/index.js";
 import { ImageSource, resolveError } from "../source/index.js";
+import type { TreeEntry } from "../worker/index.js";
 import type { Engine } from "./engine.js";
 import { importCaches } from "./import-caches.js";
 
@@ -258,6 +259,19 @@ export class Job {
         for (const data of files.values()) moved(data.length);
         return files;
       });
+    });
+  }
+
+  /** What a result has at a path. @throws BuildError FILE_MISSING */
+  async list(
+    { solver, edge }: Solution,
+    path: string,
+    kind: "entry" | "folder",
+  ): Promise<readonly TreeEntry[]> {
+    const { refs, worker } = this.engine;
+    return solver.solve([edge], async ([result]) => {
+      const layers = await refs.folders(result!.ref, this.signal);
+      return worker.perform("list", { tree: { kind: "layers", layers }, path, kind }, this.signal);
     });
   }
 

@@ -1,17 +1,18 @@
 // The service Control of BuildKit, without Session (see session/).
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import type { Engine } from "../builder/index.js";
 import { BuildError } from "../lib/index.js";
 import type { UsageRecord } from "../prune/index.js";
 import { RegistryClient } from "../registry/index.js";
 import type { Builds } from "./builds.js";
 import { DaemonBuild } from "./daemon-build.js";
-import { statusError } from "./errors.js";
+import { statusError, statusOf } from "./errors.js";
 import { exportRequest } from "./exporters.js";
 import { cacheImports } from "./frontend-attrs.js";
 import type { Control, SolveRequest, UsageRecordSchema } from "./gen/buildkit/control_pb.js";
+import type { History } from "./history.js";
 import type { StatusLog } from "./status.js";
 import type { Sessions } from "./session/sessions.js";
 import type { DaemonOptions } from "./types.js";
@@ -21,35 +22,41 @@ export interface ControlParts {
   readonly engine: Engine;
   readonly builds: Builds;
   readonly sessions: Sessions;
+  readonly history: History;
   readonly options: DaemonOptions;
   /** fires when the daemon ends */
   readonly closing: AbortSignal;
 }
 
 export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Control>, "session"> {
-  const { engine, builds, closing } = parts;
+  const { engine, builds, history, closing } = parts;
   return {
     info: () => ({ buildkitVersion: BUILDKIT_VERSION }),
     listWorkers: () => ({ record: [workerRecord(parts.options)] }),
     async *status({ Ref }, { signal }) {
-      const { log } = await builds.get(Ref);
-      yield* log.follow(signal);
+      const past = history.log(Ref);
+      if (past) yield* past;
+      else yield* (await builds.get(Ref)).log.follow(signal);
     },
     async solve(request, context) {
       const signal = AbortSignal.any([context.signal, closing]);
       let build: DaemonBuild | undefined;
+      let response: Record<string, string> = {};
+      let failure: ConnectError | undefined;
+      const entry = builds.begin(request.Ref, (log) => startBuild(parts, request, log, signal));
+      if (!request.Internal) history.begin(request);
       try {
-        const entry = builds.begin(request.Ref, (log) => startBuild(parts, request, log, signal));
         build = await entry.build;
-        return { ExporterResponse: responseOf(await solve(build, request, parts.options)) };
+        response = responseOf(await solve(build, request, parts.options));
+        return { ExporterResponse: response };
       } catch (error) {
         const located = build?.located(error) ?? { error, step: undefined };
-        throw statusError(
-          signal.aborted ? new BuildError("CANCELED", "context canceled") : located.error,
-          located.step,
-        );
+        const shown = signal.aborted ? new BuildError("CANCELED", "context canceled") : located.error;
+        throw (failure = statusError(shown, located.step));
       } finally {
         await build?.close();
+        const error = failure && statusOf(failure);
+        history.end(request.Ref, { error, response, log: entry.log.messages });
         builds.end(request.Ref);
       }
     },
@@ -90,10 +97,17 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
         throw statusError(error);
       });
     },
-    async *listenBuildHistory() {
-      // nothing is kept yet
+    async *listenBuildHistory({ ActiveOnly, Ref, EarlyExit, Limit }, { signal }) {
+      const query = { ref: Ref, activeOnly: ActiveOnly, earlyExit: EarlyExit, limit: Limit };
+      yield* history.listen(query, AbortSignal.any([signal, closing]));
     },
-    updateBuildHistory: () => ({}),
+    updateBuildHistory({ Ref, Pinned, Delete, Finalize }) {
+      // everything is written when a build ends
+      if (Finalize) return {};
+      const isKnown = Delete ? history.delete(Ref) : history.pin(Ref, Pinned);
+      if (!isKnown) throw new ConnectError(`no such record ${Ref}`, Code.NotFound);
+      return {};
+    },
   };
 }
 

@@ -2,16 +2,19 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, createSecureServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { connect, type AddressInfo } from "node:net";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Engine } from "../builder/index.js";
 import { BuildError } from "../lib/index.js";
 import { Builds } from "./builds.js";
+import { contentService } from "./content-service.js";
 import { controlService } from "./control-service.js";
 import { gatewayService } from "./gateway-service.js";
 import { Control } from "./gen/buildkit/control_pb.js";
 import { LLBBridge } from "./gen/buildkit/gateway_pb.js";
+import { Content } from "./gen/containerd/content_pb.js";
 import { Health, HealthCheckResponse_ServingStatus } from "./gen/grpc/health_pb.js";
+import { History } from "./history.js";
 import { Sessions } from "./session/sessions.js";
 import type { Address, DaemonOptions, TlsFiles } from "./types.js";
 
@@ -34,10 +37,12 @@ export class Daemon {
     const { root, own } = this.#engine.state;
     this.#sessions = new Sessions({ stateRoot: root, own });
     const builds = new Builds();
+    const history = new History(join(root, "history"));
     const control = controlService({
       engine: this.#engine,
       builds,
       sessions: this.#sessions,
+      history,
       options,
       closing: this.#closing.signal,
     });
@@ -48,6 +53,7 @@ export class Daemon {
       routes: (router) => {
         router.service(Control, control);
         router.service(LLBBridge, gatewayService(builds, options));
+        router.service(Content, contentService(history));
         router.service(Health, { check: () => ({ status: HealthCheckResponse_ServingStatus.SERVING }) });
       },
     });
@@ -69,7 +75,8 @@ export class Daemon {
       session.setLocalWindowSize(WINDOW);
       this.#connections.add(session);
       session.on("close", () => this.#connections.delete(session));
-      session.on("error", (error: Error) => this.#options.debug(`connection: ${error.message}`));
+      // clients of Go end connections in a way that Node takes for an error
+      session.on("error", () => undefined);
     });
     server.on("request", (request, response) => {
       if (request.url === "/moby.buildkit.v1.Control/Session") {

@@ -1,13 +1,18 @@
 // The service LLBBridge of BuildKit: what a client's frontend asks while it makes a build's graph.
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { hostPlatform } from "../frontend/index.js";
+import { compilePathPattern } from "../lib/index.js";
+import type { TreeEntry } from "../worker/index.js";
 import type { BuildEntry, Builds } from "./builds.js";
 import { FRONTEND_CAPS, LLB_CAPS } from "./caps.js";
 import type { DaemonBuild } from "./daemon-build.js";
 import { badRequest, returnedError, statusError } from "./errors.js";
 import { cacheImports } from "./frontend-attrs.js";
 import type { LLBBridge } from "./gen/buildkit/gateway_pb.js";
+import type { StatSchema } from "./gen/fsutil/stat_pb.js";
+import { goMode } from "./session/wire.js";
 import { platformOf, rangeOf, sourceInfoOf } from "./llb.js";
 import type { DaemonOptions } from "./types.js";
 import { workerRecord } from "./worker-record.js";
@@ -83,8 +88,23 @@ export function gatewayService(
         const [offset, length] = [Number(Range?.Offset ?? 0n), Number(Range?.Length ?? 0n)];
         const limit = length > 0 ? offset + length : Infinity;
         const data = ref && (await build.job.read(ref, [FilePath], limit)).get(FilePath);
-        if (!data) throw new ConnectError(`open ${FilePath}: no such file or directory`, Code.NotFound);
+        if (!data) throw missing("open", FilePath);
         return { Data: data.subarray(offset, length > 0 ? offset + length : undefined) };
+      }),
+    readDir: ({ Ref, DirPath, IncludePattern }, context) =>
+      asked(context, async (build) => {
+        const ref = build.ref(Ref);
+        if (!ref) throw missing("open", DirPath);
+        const pattern = IncludePattern === "" ? undefined : compilePathPattern(IncludePattern);
+        const entries = await build.job.list(ref, DirPath, "folder");
+        return { entries: entries.filter(({ name }) => !pattern || pattern.test(name)).map(statMessage) };
+      }),
+    statFile: ({ Ref, Path }, context) =>
+      asked(context, async (build) => {
+        const ref = build.ref(Ref);
+        if (!ref) throw missing("lstat", Path);
+        const [entry] = await build.job.list(ref, Path, "entry");
+        return { stat: statMessage(entry!) };
       }),
     evaluate: ({ Ref }, context) =>
       asked(context, async (build) => {
@@ -114,5 +134,25 @@ export function gatewayService(
         });
         return {};
       }),
+  };
+}
+
+function missing(action: string, path: string): ConnectError {
+  return new ConnectError(`${action} ${path}: no such file or directory`, Code.NotFound);
+}
+
+function statMessage(entry: TreeEntry): MessageInitShape<typeof StatSchema> {
+  const { name, mode, uid, gid, size, modTime, linkname, device, xattrs } = entry;
+  return {
+    path: name,
+    mode: goMode(mode),
+    uid,
+    gid,
+    size: BigInt(size),
+    modTime,
+    linkname,
+    devmajor: BigInt(device.major),
+    devminor: BigInt(device.minor),
+    xattrs: Object.fromEntries(xattrs),
   };
 }

@@ -7,6 +7,7 @@ import { diskUsage } from "./disk-usage.js";
 import { runExportTask } from "./export-task.js";
 import { runFileTask } from "./file-task.js";
 import { runCompareTask } from "./compare-task.js";
+import { runListTask } from "./list-task.js";
 import { runLocalTask } from "./local-task.js";
 import { Mounts } from "./mounts.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
@@ -82,6 +83,7 @@ async function perform<K extends TaskName>(
     file: (p) => runFileTask(p, mounts),
     compare: async (p) => runCompareTask(p, mounts),
     local: async (p) => runLocalTask(p, mounts.absolute(p.target)),
+    list: async (p) => runListTask(mounts.view(p.tree), p),
     read: async (p) => runReadTask(mounts.view(p.tree), p),
     export: async (p) => runExportTask(p, mounts),
     usage: async (p) => p.folders.map((folder) => diskUsage(mounts.absolute(folder))),

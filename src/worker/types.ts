@@ -143,6 +143,27 @@ export interface ReadTask {
   readonly limit: number;
 }
 
+export interface ListTask {
+  readonly tree: Tree;
+  readonly path: string;
+  /** what is there itself, or what is in it */
+  readonly kind: "entry" | "folder";
+}
+
+export interface TreeEntry {
+  readonly name: string;
+  /** with the bits of the type */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  /** nanoseconds since 1970 */
+  readonly modTime: bigint;
+  readonly linkname: string;
+  readonly device: { readonly major: number; readonly minor: number };
+  readonly xattrs: readonly (readonly [string, Uint8Array])[];
+}
+
 export interface TaskMap {
   apply: { params: ApplyTask; result: { diffId: Digest; uncompressedSize: number } };
   diff: { params: DiffTask; result: LayerBlob };
@@ -157,6 +178,7 @@ export interface TaskMap {
   probe: { params: { readonly runtime: RuntimeWish }; result: undefined };
   run: { params: RunTask; result: { exitCode: number } };
   export: { params: ExportTask; result: undefined };
+  list: { params: ListTask; result: TreeEntry[] };
   /** contents of files; `undefined` for one that is not there */
   read: { params: ReadTask; result: (Uint8Array | undefined)[] };
 }

@@ -133,7 +133,7 @@ export class ClientStore implements OciStore {
         ...about,
         action,
         offset: BigInt(offset),
-        data: data as Uint8Array<ArrayBuffer>,
+        data: data,
       });
       return call.send(toBinary(WriteContentRequestSchema, message));
     };

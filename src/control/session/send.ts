@@ -1,9 +1,9 @@
 // A folder sent to a client: the local output.
-import { closeSync, openSync, readSync, type BigIntStats } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { join, listNames, lstat, readLink } from "../../layer/index.js";
 import { deviceNumbers, fsPath, getXattr, listXattrs, type BytePath } from "../../linux/index.js";
 import type { Call } from "../grpc.js";
-import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
+import { decodePacket, encodePacket, goMode, PACKET, type Stat } from "./wire.js";
 
 /** Bytes of one packet, as BuildKit's senders have it. */
 const CHUNK = 32 << 10;
@@ -67,7 +67,7 @@ function statOf(folder: BytePath, path: BytePath, inodes: Map<bigint, BytePath>)
     stat.isBlockDevice() || stat.isCharacterDevice() ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 };
   return {
     path,
-    mode: goMode(stat),
+    mode: goMode(Number(stat.mode)),
     uid: Number(stat.uid),
     gid: Number(stat.gid),
     size: stat.isFile() ? Number(stat.size) : 0,
@@ -85,22 +85,6 @@ function xattrsOf(path: BytePath): Map<string, Buffer> {
       const value = getXattr(path, name);
       return value ? [[name, value] as const] : [];
     }),
-  );
-}
-
-export function goMode(stat: BigIntStats): number {
-  const mode = Number(stat.mode);
-  return (
-    (mode & 0o777) +
-    (stat.isDirectory() ? MODE.DIR : 0) +
-    (stat.isSymbolicLink() ? MODE.SYMLINK : 0) +
-    (stat.isFIFO() ? MODE.NAMED_PIPE : 0) +
-    (stat.isSocket() ? MODE.SOCKET : 0) +
-    (stat.isBlockDevice() || stat.isCharacterDevice() ? MODE.DEVICE : 0) +
-    (stat.isCharacterDevice() ? MODE.CHAR_DEVICE : 0) +
-    (mode & 0o4000 ? MODE.SETUID : 0) +
-    (mode & 0o2000 ? MODE.SETGID : 0) +
-    (mode & 0o1000 ? MODE.STICKY : 0)
   );
 }
 

@@ -17,6 +17,27 @@ export const MODE = {
   STICKY: 2 ** 20,
 } as const;
 
+/** Types of files in a mode, and Go's bits for them. */
+const TYPES: Readonly<Record<number, number>> = {
+  0o040000: MODE.DIR,
+  0o120000: MODE.SYMLINK,
+  0o060000: MODE.DEVICE,
+  0o020000: MODE.DEVICE + MODE.CHAR_DEVICE,
+  0o010000: MODE.NAMED_PIPE,
+  0o140000: MODE.SOCKET,
+};
+
+/** A mode as stat gives it, as Go has it. */
+export function goMode(mode: number): number {
+  return (
+    (mode & 0o777) +
+    (TYPES[mode & 0o170000] ?? 0) +
+    (mode & 0o4000 ? MODE.SETUID : 0) +
+    (mode & 0o2000 ? MODE.SETGID : 0) +
+    (mode & 0o1000 ? MODE.STICKY : 0)
+  );
+}
+
 export interface Stat {
   readonly path: BytePath;
   /** Go's bits: see MODE */
