@@ -33,7 +33,7 @@ export async function exportBuild(
   // all have the same caches, and so one solver
   const solver = solutions[0]?.solver;
   if (!solver) {
-    const empty = results.map((result) => ({ ...result, ref: undefined, keys: [] }));
+    const empty = results.map((result) => ({ ...result, definition: undefined, ref: undefined, keys: [] }));
     return exportAll(job, request, { results: empty, multiPlatform }, [], undefined);
   }
   const targets = solutions.map(({ edge }) => edge);
@@ -43,6 +43,7 @@ export async function exportBuild(
     const keys = keysOf.flat();
     const platforms = results.map((result) => ({
       ...result,
+      definition: result.solution?.definition,
       ref: result.solution && solved.shift()!.ref,
       keys: result.solution ? keysOf.shift()! : [],
     }));

@@ -5,18 +5,20 @@ import { dirname, join, resolve } from "node:path";
 import { PassThrough } from "node:stream";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import {
+  buildAttestation,
   buildImage,
   buildIndex,
   pushImage,
   pushIndex,
   writeArchive,
+  type AttestationImage,
   type BlobSource,
   type ImageIndex,
   type ImageLayer,
   type PlatformImage,
 } from "../exporter/index.js";
 import { formatPlatform } from "../frontend/index.js";
-import type { Platform } from "../llb/index.js";
+import type { Definition, Platform } from "../llb/index.js";
 import type { Step } from "../progress/index.js";
 import {
   formatReference,
@@ -30,6 +32,7 @@ import type { KeyNode } from "../solver/index.js";
 import type { Engine } from "./engine.js";
 import { inlineCache } from "./export-cache.js";
 import type { Job } from "./job.js";
+import { provenance } from "./provenance.js";
 import type {
   Annotation,
   ArchiveOutput,
@@ -41,6 +44,8 @@ import type {
 } from "./types.js";
 
 export interface PlatformResult {
+  /** what it was made from; `undefined`: scratch */
+  readonly definition: Definition | undefined;
   readonly ref: Ref | undefined;
   readonly platform: Platform;
   readonly config: string;
@@ -65,12 +70,13 @@ export async function exportOutputs(
 }
 
 async function exportOne(
-  { engine, registry, progress }: Job,
+  job: Job,
   request: ExportRequest,
   output: Output,
   results: readonly PlatformResult[],
   multiPlatform: boolean,
 ): Promise<Record<string, unknown>> {
+  const { engine, registry, progress } = job;
   const { signal } = request;
   if (isFiles(output)) {
     const name = output.kind === "local" ? "exporting to client directory" : "exporting to client tarball";
@@ -90,7 +96,11 @@ async function exportOne(
         await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
       }
       const { ociMediaTypes } = output.image;
-      const index = multiPlatform ? indexOf(request, results, images, ociMediaTypes) : undefined;
+      const attested = await attest(job, request, output, results, images, names);
+      for (const { image } of attested)
+        await step.status(`exporting attestation manifest ${image.descriptor.digest}`, async () => undefined);
+      const isIndex = multiPlatform || attested.length > 0;
+      const index = isIndex ? indexOf(request, results, images, attested, ociMediaTypes) : undefined;
       if (!index && request.annotations.some(({ on }) => on !== "manifest"))
         throw new BuildError(
           "ANNOTATION_INVALID",
@@ -99,16 +109,17 @@ async function exportOne(
       if (index)
         await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
       const source = blobSource(engine, refs, signal);
+      const everything = [...images, ...attested];
       if (isImage(output)) {
         if (output.insecure) for (const { domain } of names) registry.allowInsecure(domain);
         if (output.push)
-          for (const name of names) await push(registry, images, index, name, source, step, signal);
+          for (const name of names) await push(registry, everything, index, name, source, step, signal);
       } else {
         // they come side by side, though they are written one after another
-        const layers = images.flatMap(({ image }) => image.layers);
+        const layers = everything.flatMap(({ image }) => image.layers);
         for (const layer of layers) source.file(layer).catch(() => undefined);
         await step.status("sending tarball", () =>
-          writeTarball(output, images, index, names, source, signal),
+          writeTarball(output, everything, index, names, source, signal),
         );
       }
       const top = index?.descriptor ?? images[0]!.image.descriptor;
@@ -174,13 +185,36 @@ function indexOf(
   request: ExportRequest,
   results: readonly PlatformResult[],
   images: readonly PlatformImage[],
+  attested: readonly AttestationImage[],
   ociMediaTypes: boolean,
 ): ImageIndex {
   const entries = images.map((image, i) => ({
     ...image,
     annotations: annotationsFor(request, "manifest-descriptor", results[i]!.platform),
   }));
-  return buildIndex(entries, { annotations: annotationsFor(request, "index", undefined), ociMediaTypes });
+  return buildIndex([...entries, ...attested], {
+    annotations: annotationsFor(request, "index", undefined),
+    ociMediaTypes,
+  });
+}
+
+/** What is said of the images, if it is wanted with this output. */
+async function attest(
+  { engine, materials }: Job,
+  { provenance: requested }: ExportRequest,
+  output: ImageOutput | ArchiveOutput,
+  results: readonly PlatformResult[],
+  images: readonly PlatformImage[],
+  names: readonly Reference[],
+): Promise<readonly AttestationImage[]> {
+  const request = requested?.();
+  if (!request || !output.image.ociMediaTypes || (request.isInlineOnly && output.kind !== "image")) return [];
+  const attested = images.map((image, i) => {
+    const { definition, platform } = results[i]!;
+    return buildAttestation(image, names, [provenance(request, definition, platform, materials)]);
+  });
+  for (const { blobs } of attested) for (const blob of blobs) await engine.blobs.write(blob);
+  return attested;
 }
 
 function annotationsFor(

@@ -13,7 +13,7 @@ import {
 } from "../frontend/index.js";
 import { BuildError, hexOf, messageOf, type Digest } from "../lib/index.js";
 import type { Definition, Platform, SourceInfo } from "../llb/index.js";
-import { loadDefinition, type OpContext } from "../op/index.js";
+import { loadDefinition, type Material, type OpContext } from "../op/index.js";
 import { Progress, type ProgressListener } from "../progress/index.js";
 import type { RegistryClient } from "../registry/index.js";
 import type { Session } from "../session/index.js";
@@ -67,6 +67,7 @@ export class Job {
   readonly #failed = new Map<unknown, Digest>();
   /** results that no later build can find */
   readonly #transient: Ref[] = [];
+  readonly #materials = new Map<string, Material>();
   #containers = 0;
   /** the step that loads the Dockerfile: what is said of it is shown there */
   #definitionStep = "";
@@ -93,6 +94,7 @@ export class Job {
       worker: engine.worker,
       session,
       cacheMounts: engine.cacheMounts,
+      found: (material) => this.#materials.set(material.uri, material),
       transient: (ref) => this.#transient.push(ref),
       entitlements: options.entitlements,
       sources: new Map(),
@@ -178,6 +180,11 @@ export class Job {
       ...(lookup?.kind === "hit" && { cacheSource: lookup.source }),
       ...(error && { error: error.message }),
     });
+  }
+
+  /** Sources that were found, other than images and the client's. */
+  get materials(): readonly Material[] {
+    return [...this.#materials.values()];
   }
 
   /** The step that an error came from. */

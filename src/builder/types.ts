@@ -5,6 +5,7 @@ import type { Call, Description, FrontendRequest, FrontendWarning, NamedContext 
 import type { Definition } from "../llb/index.js";
 import type { Moved, ProgressListener } from "../progress/index.js";
 import type { LayerFormat } from "../snapshot/index.js";
+import type { ProvenanceRequest } from "./provenance.js";
 import type { SecretSource } from "../session/index.js";
 
 export type Output = ImageOutput | ArchiveOutput | FilesOutput;
@@ -62,6 +63,8 @@ export interface ExportRequest {
   readonly outputs: readonly Output[];
   readonly cacheTo: readonly CacheExport[];
   readonly annotations: readonly Annotation[];
+  /** said of images in an attestation; asked when the build is solved */
+  readonly provenance?: (() => ProvenanceRequest | undefined) | undefined;
   /** SOURCE_DATE_EPOCH, in seconds */
   readonly epoch: number | undefined;
   readonly signal: AbortSignal;

@@ -126,6 +126,7 @@ async function startBuild(
       `granting entitlement ${refused} is not allowed by build daemon configuration`,
     );
   return new DaemonBuild({
+    id: request.Ref,
     engine,
     session,
     registry: new RegistryClient(session),

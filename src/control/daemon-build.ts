@@ -10,6 +10,7 @@ import {
   type ExportRequest,
   type Outcome,
   type Outcomes,
+  type ProvenanceRequest,
   type Solution,
 } from "../builder/index.js";
 import type { CacheImport } from "../cache/index.js";
@@ -28,7 +29,7 @@ import type { Definition, Platform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
 import { ImageSource, StoreLayout } from "../source/index.js";
 import type { RegistryClient } from "../registry/index.js";
-import { frontendRequest } from "./frontend-attrs.js";
+import { frontendRequest, provenanceRequest } from "./frontend-attrs.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionMessage, definitionOf } from "./llb.js";
@@ -42,6 +43,8 @@ const CALLS: Readonly<Record<string, Call>> = {
 };
 
 export interface DaemonBuildOptions {
+  /** as the client names the build */
+  readonly id: string;
   readonly engine: Engine;
   readonly session: RemoteSession;
   readonly registry: RegistryClient;
@@ -70,6 +73,9 @@ export class DaemonBuild {
   readonly #outcomes: FrontendOutcome[] = [];
   /** of a cache that the client keeps: it puts it in its index */
   #cacheManifest: Descriptor | undefined;
+  /** of the frontend whose result is exported */
+  #provenance: ProvenanceRequest | undefined;
+  readonly #startedAt = Date.now();
   #return: ((result: Result) => void) | undefined;
   #fail: ((error: Error) => void) | undefined;
   /** what a frontend of the client returns in the end */
@@ -150,6 +156,7 @@ export class DaemonBuild {
       return create(ResultSchema, { result: { case: "ref", value: {} }, metadata });
     }
     const outcome = await buildDockerfile(request, host);
+    this.#provenance = provenanceRequest(attrs, this.#options.id, this.#startedAt);
     this.#outcomes.push(outcome);
     this.job.warn(outcome.warnings, outcome.source);
     return this.#resultOf(outcome, attrs["multi-platform"] === "true" || outcome.multiPlatform, imports);
@@ -197,7 +204,8 @@ export class DaemonBuild {
 
   /** @returns what clients are told of the build */
   async export(result: Result): Promise<Record<string, unknown>> {
-    const metadata = await exportBuild(this.job, this.#options.exports, this.#outcomesOf(result));
+    const request = { ...this.#options.exports, provenance: () => this.#provenance };
+    const metadata = await exportBuild(this.job, request, this.#outcomesOf(result));
     if (!this.#cacheManifest) return metadata;
     return { ...metadata, "cache.manifest": JSON.stringify(this.#cacheManifest) };
   }

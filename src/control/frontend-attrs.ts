@@ -5,6 +5,8 @@ import { cacheImport } from "../cache/index.js";
 import { parsePlatform, parseSize, type FrontendRequest, type NamedContext } from "../frontend/index.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionOf } from "./llb.js";
+import type { ProvenanceRequest } from "../builder/index.js";
+import { redactAttrs } from "./redact.js";
 import { BuildError, parseBool, parseCsv } from "../lib/index.js";
 
 type Attrs = Readonly<Record<string, string>>;
@@ -74,6 +76,31 @@ export function cacheImports(
   return [...unique.values()].map(({ Type, Attrs: own = {} }) =>
     cacheImport(new Map([["type", Type], ...Object.entries(own)]), environment),
   );
+}
+
+/** @returns `undefined` where no provenance is wanted @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
+export function provenanceRequest(
+  attrs: Attrs,
+  id: string,
+  startedAt: number,
+): ProvenanceRequest | undefined {
+  const text = attrs["attest:provenance"];
+  if (text === undefined) return undefined;
+  const options = new Map(fields(text).map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]));
+  if (options.get("disabled") === "true") return undefined;
+  const mode = options.get("mode") ?? "max";
+  if (mode !== "min" && mode !== "max") throw invalid(`invalid mode ${mode}`);
+  const context = attrs["context"] ?? "";
+  return {
+    mode,
+    isInlineOnly: options.get("inline-only") === "true",
+    builderId: options.get("builder-id") ?? "",
+    id,
+    startedAt,
+    frontend: "dockerfile.v0",
+    args: redactAttrs(attrs),
+    locals: context === "" || attrs["dockerfilekey"] !== undefined ? ["dockerfile"] : [],
+  };
 }
 
 function namedContexts(attrs: Attrs, inputs: Inputs): Record<string, NamedContext> {

@@ -6,5 +6,6 @@ export {
   type ImageLayer,
   type PlatformImage,
 } from "./image.js";
+export { buildAttestation, packageUrl, type AttestationImage, type Predicate } from "./attestation.js";
 export { pushImage, pushIndex, type BlobSource } from "./push.js";
 export { writeArchive } from "./archive.js";

@@ -32,8 +32,17 @@ export interface OpContext {
   readonly transient: (ref: Ref) => void;
   /** sources of this build by digest: what is fetched to be looked at is not fetched again to be built from */
   readonly sources: Map<Digest, Op<RefResult>>;
+  /** told of sources that are neither images nor the client's, once they are found */
+  readonly found: (material: Material) => void;
   /** unique for every container on this machine */
   readonly containerId: () => string;
+}
+
+/** A source as it was found. */
+export interface Material {
+  readonly uri: string;
+  /** by algorithm: "sha256", "sha1" */
+  readonly digest: Readonly<Record<string, string>>;
 }
 
 export type { RefResult };

@@ -24,6 +24,8 @@ export class GitOp implements Op<RefResult> {
     this.#resolved ??= this.#resolve(signal);
     try {
       const { request, commit } = await this.#resolved;
+      const uri = request.ref === "" ? request.remote : `${request.remote}#${request.ref}`;
+      this.#context.found({ uri, digest: { sha1: commit.commit } });
       const kept = request.keepGitDir ? `.git${commit.ref === "" ? "" : `#${commit.ref}`}` : "";
       const subdir = request.subdir === "" ? "" : `:${request.subdir}`;
       return [sourceKey(`${commit.commit}${kept}${subdir}`)];

@@ -1,7 +1,7 @@
 // A file from a URL as a source.
 import { chmod, chown, copyFile, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { BuildError, messageOf } from "../lib/index.js";
+import { BuildError, hexOf, messageOf } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import { fetchHttp, httpKey, intOf, type HttpFile } from "../source/index.js";
 import { sourceKey, type OpContext, type RefResult } from "./context.js";
@@ -23,7 +23,9 @@ export class HttpOp implements Op<RefResult> {
   async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
     this.#file ??= fetchHttp(this.#url, this.#attrs, this.#context.blobs, signal, this.#upload(signal));
     try {
-      return [sourceKey(httpKey(await this.#file, this.#attrs))];
+      const file = await this.#file;
+      this.#context.found({ uri: this.#url, digest: { sha256: hexOf(file.checksum) } });
+      return [sourceKey(httpKey(file, this.#attrs))];
     } catch (error) {
       if (error instanceof BuildError && error.code === "CHECKSUM_MISMATCH") throw error;
       throw new BuildError("HTTP_FAILED", `failed to load cache key: ${messageOf(error)}`, { cause: error });

@@ -1,2 +1,2 @@
-export type { OpContext, RefResult } from "./context.js";
+export type { Material, OpContext, RefResult } from "./context.js";
 export { loadDefinition, type LoadedGraph } from "./load.js";
