@@ -208,7 +208,8 @@ async function attest(
   names: readonly Reference[],
 ): Promise<readonly AttestationImage[]> {
   const request = requested?.();
-  if (!request || !output.image.ociMediaTypes || (request.isInlineOnly && output.kind !== "image")) return [];
+  if (!request?.isWanted || !output.image.ociMediaTypes || (request.isInlineOnly && output.kind !== "image"))
+    return [];
   const attested = images.map((image, i) => {
     const { definition, platform } = results[i]!;
     return buildAttestation(image, names, [provenance(request, definition, platform, materials)]);

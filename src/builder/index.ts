@@ -4,5 +4,5 @@ export { packedAs } from "./build.js";
 export { exportBuild, type Outcome, type Outcomes } from "./export-build.js";
 export { beginExports } from "./export-cache.js";
 export { imageOptions, outputFlag } from "./image-options.js";
-export type { ProvenanceRequest } from "./provenance.js";
+export { provenance, type ProvenanceRequest } from "./provenance.js";
 export { Job, type JobOptions, type Solution } from "./job.js";

@@ -23,6 +23,8 @@ const BUILDKIT = "https://mobyproject.org/buildkit@v1";
 
 /** What was asked of a frontend. */
 export interface ProvenanceRequest {
+  /** with the image; the build's record has it anyway */
+  readonly isWanted: boolean;
   readonly mode: "min" | "max";
   /** only with what is pushed or kept as an image */
   readonly isInlineOnly: boolean;

@@ -56,7 +56,12 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
       } finally {
         await build?.close();
         const error = failure && statusOf(failure);
-        history.end(request.Ref, { error, response, log: entry.log.messages });
+        history.end(request.Ref, {
+          error,
+          response,
+          log: entry.log.messages,
+          predicates: build?.predicates ?? [],
+        });
         builds.end(request.Ref);
       }
     },

@@ -6,6 +6,7 @@ import {
   exportBuild,
   Job,
   packedAs,
+  provenance,
   type Engine,
   type ExportRequest,
   type Outcome,
@@ -28,6 +29,7 @@ import { goJson } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
 import { ImageSource, StoreLayout } from "../source/index.js";
+import type { Predicate } from "../exporter/index.js";
 import type { RegistryClient } from "../registry/index.js";
 import { frontendRequest, provenanceRequest } from "./frontend-attrs.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
@@ -75,6 +77,7 @@ export class DaemonBuild {
   #cacheManifest: Descriptor | undefined;
   /** of the frontend whose result is exported */
   #provenance: ProvenanceRequest | undefined;
+  #predicates: readonly Predicate[] = [];
   readonly #startedAt = Date.now();
   #return: ((result: Result) => void) | undefined;
   #fail: ((error: Error) => void) | undefined;
@@ -205,9 +208,22 @@ export class DaemonBuild {
   /** @returns what clients are told of the build */
   async export(result: Result): Promise<Record<string, unknown>> {
     const request = { ...this.#options.exports, provenance: () => this.#provenance };
-    const metadata = await exportBuild(this.job, request, this.#outcomesOf(result));
+    const outcomes = this.#outcomesOf(result);
+    const metadata = await exportBuild(this.job, request, outcomes);
+    if (this.#provenance) this.#predicates = this.#predicatesOf(this.#provenance, outcomes);
     if (!this.#cacheManifest) return metadata;
     return { ...metadata, "cache.manifest": JSON.stringify(this.#cacheManifest) };
+  }
+
+  /** What the build's record says of its results. */
+  get predicates(): readonly Predicate[] {
+    return this.#predicates;
+  }
+
+  #predicatesOf(request: ProvenanceRequest, { results }: Outcomes): Predicate[] {
+    return results.map(({ solution, platform }) =>
+      provenance({ ...request, mode: "max" }, solution?.definition, platform, this.job.materials),
+    );
   }
 
   #outcomesOf({ result, metadata }: Result): Outcomes {

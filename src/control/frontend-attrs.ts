@@ -78,21 +78,16 @@ export function cacheImports(
   );
 }
 
-/** @returns `undefined` where no provenance is wanted @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
-export function provenanceRequest(
-  attrs: Attrs,
-  id: string,
-  startedAt: number,
-): ProvenanceRequest | undefined {
-  const text = attrs["attest:provenance"];
-  if (text === undefined) return undefined;
+/** @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
+export function provenanceRequest(attrs: Attrs, id: string, startedAt: number): ProvenanceRequest {
+  const text = attrs["attest:provenance"] ?? "";
   const options = new Map(fields(text).map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]));
-  if (options.get("disabled") === "true") return undefined;
   const mode = options.get("mode") ?? "max";
   if (mode !== "min" && mode !== "max") throw invalid(`invalid mode ${mode}`);
   const context = attrs["context"] ?? "";
   return {
     mode,
+    isWanted: text !== "" && options.get("disabled") !== "true",
     isInlineOnly: options.get("inline-only") === "true",
     builderId: options.get("builder-id") ?? "",
     id,

@@ -4,11 +4,13 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
-import { digestOf, hexOf, isDigest, type Digest } from "../lib/index.js";
+import type { Predicate } from "../exporter/index.js";
+import { digestOf, goJson, hexOf, isDigest, type Digest } from "../lib/index.js";
 import {
   BuildHistoryEventSchema,
   BuildHistoryEventType,
   BuildHistoryRecordSchema,
+  BuildResultInfoSchema,
   DescriptorSchema,
   StatusResponseSchema,
   type BuildHistoryEvent,
@@ -37,6 +39,8 @@ export interface BuildEnd {
   readonly error: Status | undefined;
   readonly response: Readonly<Record<string, string>>;
   readonly log: readonly StatusResponse[];
+  /** what it was made from: provenance of each platform, by its type */
+  readonly predicates: readonly Predicate[];
 }
 
 export interface HistoryQuery {
@@ -80,7 +84,7 @@ export class History {
     this.#tell(BuildHistoryEventType.STARTED, record);
   }
 
-  end(ref: string, { error, response, log }: BuildEnd): void {
+  end(ref: string, { error, response, log, predicates }: BuildEnd): void {
     const record = this.#active.get(ref);
     if (!record) return;
     this.#active.delete(ref);
@@ -90,11 +94,24 @@ export class History {
     record.logs = this.#writeLog(log);
     Object.assign(record, countSteps(log));
     const result = resultOf(response);
-    if (result)
-      record.Result = create(BuildHistoryRecordSchema, { Result: { Results: { "0": result } } }).Result!;
+    record.Result = create(BuildResultInfoSchema, {
+      ...(result && { Results: { "0": result } }),
+      Attestations: predicates.map((predicate) => this.#writePredicate(predicate)),
+    });
     this.#save(record);
     this.#tell(BuildHistoryEventType.COMPLETE, record);
     this.#collect();
+  }
+
+  #writePredicate({ type, value }: Predicate): Descriptor {
+    const annotations = { "in-toto.io/predicate-type": type };
+    return { ...this.#write("application/vnd.in-toto+json", Buffer.from(goJson(value))), annotations };
+  }
+
+  #write(mediaType: string, data: Buffer): Descriptor {
+    const digest = digestOf(data);
+    writeFileSync(join(this.#blobs, hexOf(digest)), data);
+    return create(DescriptorSchema, { mediaType, digest, size: BigInt(data.length) });
   }
 
   /** As BuildKit writes it: every message after its length, four bytes, lowest first. */
@@ -105,10 +122,7 @@ export class History {
       length.writeUInt32LE(data.length);
       return [length, data];
     });
-    const data = Buffer.concat(parts);
-    const digest = digestOf(data);
-    writeFileSync(join(this.#blobs, hexOf(digest)), data);
-    return create(DescriptorSchema, { mediaType: LOG_TYPE, digest, size: BigInt(data.length) });
+    return this.#write(LOG_TYPE, Buffer.concat(parts));
   }
 
   /** The messages of a build that has ended; `undefined` if there is none. */
@@ -194,10 +208,9 @@ export class History {
     const record = this.#read(ref);
     if (!record) return false;
     rmSync(join(this.#records, safeName(ref)), { force: true });
-    const kept = new Set(this.#ended().map(({ logs }) => logs?.digest));
-    const digest = record.logs?.digest;
-    if (digest !== undefined && isDigest(digest) && !kept.has(digest))
-      rmSync(join(this.#blobs, hexOf(digest)), { force: true });
+    const kept = new Set(this.#ended().flatMap(blobsOf));
+    for (const digest of blobsOf(record))
+      if (!kept.has(digest)) rmSync(join(this.#blobs, hexOf(digest)), { force: true });
     this.#tell(BuildHistoryEventType.DELETED, record);
     return true;
   }
@@ -228,6 +241,12 @@ export class History {
       return undefined;
     }
   }
+}
+
+function blobsOf({ logs, Result }: BuildHistoryRecord): Digest[] {
+  return [logs, ...(Result?.Attestations ?? [])].flatMap((blob) =>
+    blob && isDigest(blob.digest) ? [blob.digest] : [],
+  );
 }
 
 /** Ids are a client's: they name a file, and nothing else. */
