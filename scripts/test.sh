@@ -4,6 +4,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh qemu-riscv64-static:qemu-user-static || exit 1
+BUILDX=$(bash scripts/buildx.sh) || exit 1
+export BUILDX
 npm run --silent build || exit 1
 
 passed=0

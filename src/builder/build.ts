@@ -75,8 +75,12 @@ export class Build {
   }
 
   /** @throws what the frontend throws; a check tells of it instead */
-  describe(call: Call): Promise<Description> {
-    return describeDockerfile(call, this.#frontendRequest(), this.#job.frontendHost());
+  async describe(call: Call): Promise<Description> {
+    try {
+      return await describeDockerfile(call, this.#frontendRequest(), this.#job.frontendHost());
+    } finally {
+      await this.#job.close();
+    }
   }
 
   get #exports(): ExportRequest {

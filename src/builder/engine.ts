@@ -85,13 +85,13 @@ export class Engine implements Builder {
   }
 
   async build(request: BuildRequest): Promise<BuildResponse> {
+    return new Build(this, request, request.sessionId ?? randomUUID()).run();
+  }
+
+  /** A build begins: what it uses stays. @returns what ends it */
+  begin(): () => void {
     void this.#removeLeftovers();
-    const end = this.refs.activity.begin();
-    try {
-      return await new Build(this, request, request.sessionId ?? randomUUID()).run();
-    } finally {
-      end();
-    }
+    return this.refs.activity.begin();
   }
 
   /** What the state folder holds, largest first. @throws BuildError FILTER_INVALID */

@@ -40,6 +40,7 @@ import type {
   FilesOutput,
   ImageOptions,
   ImageOutput,
+  LayoutDestination,
   Output,
 } from "./types.js";
 
@@ -289,6 +290,7 @@ async function writeTarball(
     await writeArchive(kind, dest === "-" ? process.stdout : dest, images, index, names, source);
     return;
   }
+  if (!output.isTar) return writeLayout(dest.layout, images, index, source);
   const top = index?.descriptor ?? images[0]!.image.descriptor;
   const stream = new PassThrough();
   const metadata = {
@@ -300,6 +302,21 @@ async function writeTarball(
   await writeArchive(kind, stream, images, index, names, source);
   stream.end();
   await taken;
+}
+
+/** The top comes last: what it names is there. */
+async function writeLayout(
+  layout: LayoutDestination,
+  images: readonly PlatformImage[],
+  index: ImageIndex | undefined,
+  source: BlobSource,
+): Promise<void> {
+  for (const { image } of images) {
+    for (const layer of image.layers) await layout.putFile(layer, await source.file(layer));
+    await layout.putData(image.configDescriptor, image.config);
+    await layout.putData(image.descriptor, image.manifest);
+  }
+  if (index) await layout.putData(index.descriptor, index.data);
 }
 
 async function exportFiles(

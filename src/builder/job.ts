@@ -68,6 +68,8 @@ export class Job {
   /** results that no later build can find */
   readonly #transient: Ref[] = [];
   readonly #materials = new Map<string, Material>();
+  /** what the build uses may be removed from then on */
+  readonly #end: () => void;
   #containers = 0;
   /** the step that loads the Dockerfile: what is said of it is shown there */
   #definitionStep = "";
@@ -77,6 +79,7 @@ export class Job {
     // every step and every layer listens to it
     setMaxListeners(0, signal);
     this.engine = engine;
+    this.#end = engine.begin();
     this.signal = signal;
     this.registry = registry;
     this.#options = options;
@@ -112,6 +115,7 @@ export class Job {
   /** What the job alone could find again goes with it. */
   async close(): Promise<void> {
     await this.engine.pruning.release(this.#transient);
+    this.#end();
   }
 
   /** Nothing is solved yet. @param imports caches to look in @throws BuildError LLB_INVALID, NOT_ALLOWED */

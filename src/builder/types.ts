@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import type { CacheExport, CacheImport } from "../cache/index.js";
 import type { Call, Description, FrontendRequest, FrontendWarning, NamedContext } from "../frontend/index.js";
 import type { Definition } from "../llb/index.js";
+import type { Descriptor } from "../content/index.js";
 import type { Moved, ProgressListener } from "../progress/index.js";
 import type { LayerFormat } from "../snapshot/index.js";
 import type { ProvenanceRequest } from "./provenance.js";
@@ -31,6 +32,8 @@ export interface ArchiveOutput {
   readonly kind: "oci" | "docker";
   readonly names: readonly string[];
   readonly dest: Destination;
+  /** one file, or an OCI layout */
+  readonly isTar: boolean;
   readonly image: ImageOptions;
 }
 
@@ -42,9 +45,17 @@ export interface FilesOutput {
 /** A path ("-" is standard output), or a client that takes what it is sent. */
 export type Destination = string | ClientDestination;
 
+/** A store of blobs; its index is the client's own business. */
+export interface LayoutDestination {
+  putFile(descriptor: Descriptor, file: string): Promise<void>;
+  putData(descriptor: Descriptor, data: Uint8Array): Promise<void>;
+}
+
 export interface ClientDestination {
   /** @param moved is told of bytes */
   takeFolder(folder: string, moved: Moved, signal: AbortSignal): Promise<void>;
+  /** where it keeps an image as an OCI layout, not as a file */
+  readonly layout: LayoutDestination;
   /** @param metadata what is said of the file: "containerimage.digest" and the like */
   takeFile(content: Readable, metadata: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void>;
 }

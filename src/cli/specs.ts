@@ -89,7 +89,7 @@ export function parseOutput(text: string, tags: readonly string[], push: boolean
     }
     case "oci":
     case "docker":
-      return { kind: type, names, dest: dest === "" ? "-" : dest, image: imageOptions(map) };
+      return { kind: type, names, dest: dest === "" ? "-" : dest, isTar: true, image: imageOptions(map) };
     case "local":
       if (dest === "") throw new BuildError("OUTPUT_INVALID", "dest is required for local output");
       return { kind: "local", dest };

@@ -63,6 +63,8 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
           predicates: build?.predicates ?? [],
         });
         builds.end(request.Ref);
+        // without anybody waiting for it
+        engine.collectGarbage(closing).catch(() => undefined);
       }
     },
     async diskUsage({ filter }, { signal }) {
@@ -187,8 +189,8 @@ function usageMessage(record: UsageRecord): MessageInitShape<typeof UsageRecordS
     Mutable: mutable,
     InUse: inUse,
     Size: BigInt(size),
-    CreatedAt: timestampFromMs(createdAt),
-    ...(lastUsedAt !== undefined && { LastUsedAt: timestampFromMs(lastUsedAt) }),
+    CreatedAt: timestampFromMs(Math.round(createdAt)),
+    ...(lastUsedAt !== undefined && { LastUsedAt: timestampFromMs(Math.round(lastUsedAt)) }),
     UsageCount: BigInt(usageCount),
     Description: description,
     RecordType: kind,

@@ -21,7 +21,7 @@ export function exportRequest(
   const epoch = epochs.find((text) => text) ?? request.FrontendAttrs["build-arg:SOURCE_DATE_EPOCH"];
   return {
     outputs: exporters.map(({ Type, Attrs: attrs }, i) =>
-      outputOf(Type, attrs, destination(session, String(i))),
+      outputOf(Type, attrs, destination(session, String(i), signal)),
     ),
     cacheTo: cacheExports(request, environment),
     annotations: exporters.flatMap(({ Attrs: attrs }) => annotationsOf(attrs)),
@@ -41,13 +41,20 @@ function cacheExports({ Cache }: SolveRequest, environment: Environment): readon
   );
 }
 
-function destination(session: RemoteSession | undefined, exporter: string): ClientDestination {
+function destination(
+  session: RemoteSession | undefined,
+  exporter: string,
+  signal: AbortSignal,
+): ClientDestination {
   const client = (): RemoteSession => {
     if (!session) throw new BuildError("OUTPUT_INVALID", "this output needs a session");
     return session;
   };
   return {
-    takeFolder: (folder, moved, signal) => client().sendFolder(folder, exporter, moved, signal),
+    get layout() {
+      return client().store("export", signal, () => undefined);
+    },
+    takeFolder: (folder, moved, during) => client().sendFolder(folder, exporter, moved, during),
     takeFile: (content, metadata, signal) => client().sendFile(content, exporter, metadata, signal),
   };
 }
@@ -63,7 +70,7 @@ function outputOf(type: string, attrs: Attrs, dest: ClientDestination): Output {
     }
     case "oci":
     case "docker":
-      return { kind: type, names, dest, image: imageOptions(map) };
+      return { kind: type, names, dest, isTar: map.get("tar") !== "false", image: imageOptions(map) };
     case "local":
     case "tar":
       return { kind: type, dest };

@@ -145,7 +145,8 @@ export class ExecOp implements Op<RefResult> {
     const description = `exec ${this.#exec.meta.args.join(" ")}`.slice(0, 200);
     const outputs: RefResult[] = [];
     for (const mount of this.#exec.mounts) {
-      if (mount.output < 0) continue;
+      // secrets and the like say 0 because they say nothing
+      if (mount.output < 0 || mount.mountType !== "BIND") continue;
       const changes = mount.readonly ? undefined : changed.get(mount);
       if (changes) {
         const ref = await refs.commit(changes.tree.upper, changes.base, description);

@@ -157,7 +157,8 @@ export class PruneStore {
     const { database, refs, blobs } = this.#parts;
     return database.transaction(() => {
       const needed = refs.table.blobs();
-      const old = Date.now() - YOUNG_BLOB;
+      // where nobody builds, nothing is about to be needed
+      const old = refs.activity.oldest() === Infinity ? Infinity : Date.now() - YOUNG_BLOB;
       const gone = blobs.list().filter(({ digest, writtenAt }) => !needed.has(digest) && writtenAt < old);
       for (const { digest } of gone) rmSync(blobs.path(digest), { force: true });
       return gone.reduce((sum, { size }) => sum + size, 0);

@@ -20,19 +20,18 @@ export function runExportTask(task: ExportTask, mounts: Mounts): undefined {
   const root = mounts.view(task.tree);
   if (task.format === "folder") {
     mkdirSync(task.target, { recursive: true });
-    for (const name of listNames(root)) {
-      copyTree(`/${name}`, `/${name}`, {
-        sourceRoot: root,
-        targetRoot: bytePath(task.target),
-        owner: undefined,
-        mode: undefined,
-        time: task.clampTime === undefined ? undefined : BigInt(task.clampTime) * 1_000_000_000n,
-        contentsOnly: true,
-        followLinks: false,
-        includePatterns: [],
-        excludePatterns: [],
-      });
-    }
+    // all at once: entries that are one file stay one
+    copyTree("/", "/", {
+      sourceRoot: root,
+      targetRoot: bytePath(task.target),
+      owner: undefined,
+      mode: undefined,
+      time: task.clampTime === undefined ? undefined : BigInt(task.clampTime) * 1_000_000_000n,
+      contentsOnly: true,
+      followLinks: false,
+      includePatterns: [],
+      excludePatterns: [],
+    });
     return undefined;
   }
   const fd = task.target === "-" ? 1 : openSync(task.target, "w");

@@ -217,7 +217,7 @@ export class RemoteSession implements Session, CredentialSource {
   ): Promise<void> {
     const call = this.#openOutput(exporter, metadata, signal);
     const answered = call.read(() => undefined);
-    answered.catch(() => content.destroy());
+    answered.catch((error: unknown) => content.destroy(error as Error));
     for await (const chunk of content as AsyncIterable<Buffer>) await call.send(bytesMessage(chunk));
     call.end();
     await answered;

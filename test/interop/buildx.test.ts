@@ -1,0 +1,398 @@
+// The real docker buildx, driver remote, against the daemon.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startDaemon, type BuildxOptions, type TestDaemon } from "../support/daemon.js";
+import { KEY, makeContext, startServices, type Outcome, type Services } from "../support/services.js";
+
+let services: Services;
+let daemon: TestDaemon;
+
+beforeAll(async () => {
+  services = await startServices();
+  const connection = `DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=${KEY};BlobEndpoint=${services.azure}`;
+  daemon = await startDaemon(services.work, ["--allow-insecure-entitlement=network.host"], {
+    AZURE_STORAGE_CONNECTION_STRING: connection,
+  });
+});
+afterAll(async () => {
+  await daemon.stop();
+  services.stop();
+});
+
+const newFolder = (name: string): string => mkdtempSync(join(services.work, `${name}-`));
+const context = (files: Record<string, string>): string => makeContext(services.work, files);
+const build = (args: readonly string[], options?: BuildxOptions): Promise<Outcome> =>
+  daemon.buildx(["build", "--progress=plain", ...args], options);
+async function built(args: readonly string[], options?: BuildxOptions): Promise<string> {
+  const { status, stderr } = await build(args, options);
+  expect(`${status} ${stderr}`).toMatch(/^0 /);
+  return stderr;
+}
+const cachedSteps = (stderr: string): number => [...stderr.matchAll(/^#\d+ CACHED$/gm)].length;
+async function manifest(name: string): Promise<Record<string, unknown>> {
+  const [path, tag] = name.split(":") as [string, string];
+  const accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+  const response = await fetch(`http://${services.registry}/v2/${path}/manifests/${tag}`, {
+    headers: { accept },
+  });
+  return (await response.json()) as Record<string, unknown>;
+}
+
+describe("builder", () => {
+  it("is there, says what it is, and has storage", async () => {
+    const { stdout } = await daemon.buildx(["inspect"]);
+    expect(stdout).toMatch(/Status:\s+running/);
+    expect(stdout).toMatch(/Platforms:.*linux\//);
+    expect((await daemon.buildx(["ls"])).stdout).toMatch(/test\*?\s+remote/);
+    expect((await daemon.buildx(["du"])).stdout).toContain("Total:");
+  });
+});
+
+describe("cache in Azure, its key in the daemon's environment", () => {
+  it("is exported, and found again when nothing is left here", async () => {
+    const folder = context({
+      Dockerfile: `FROM ${services.base}\nCOPY f /\nRUN cat /f > /g\nRUN echo last\n`,
+      f: `content ${Math.random()}`,
+    });
+    const cache = `type=azblob,name=app,container=interop,account_url=${services.azure},account_name=devstoreaccount1`;
+    const image = `${services.registry}/app:1`;
+    const first = await built([
+      "--push",
+      "-t",
+      image,
+      "--cache-to",
+      `${cache},mode=max,ignore-error=true`,
+      folder,
+    ]);
+    expect(first).toMatch(/layers? \([\d.]+\w+\) sent/);
+    const before = (await manifest("app:1"))["manifests"] as { digest: string }[];
+    await daemon.buildx(["prune", "--all", "--force"]);
+    const second = await built(["--push", "-t", image, "--cache-from", cache, folder]);
+    expect(cachedSteps(second)).toBeGreaterThanOrEqual(3);
+    const after = (await manifest("app:1"))["manifests"] as { digest: string }[];
+    expect(after[0]!.digest).toBe(before[0]!.digest);
+    expect(daemon.log()).not.toContain(KEY);
+  });
+
+  it("given by the client never gets into the history", async () => {
+    const cache = `type=azblob,name=gone,container=nowhere,account_url=${services.azure},account_name=devstoreaccount1,secret_access_key=${KEY}`;
+    await built(["--cache-from", cache, context({ Dockerfile: "FROM scratch\nCOPY f /\n", f: "x" })]);
+    const files = readdirSync(join(daemon.root, "history"), { recursive: true, withFileTypes: true });
+    const texts = files
+      .filter((file) => file.isFile())
+      .map((file) => readFileSync(join(file.parentPath, file.name)));
+    expect(texts.length).toBeGreaterThan(0);
+    expect(texts.some((data) => data.includes(KEY))).toBe(false);
+  });
+});
+
+describe("outputs", () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = context({ Dockerfile: "FROM scratch\nCOPY . /\n", f: "one", "sub/g": "two" });
+    symlinkSync("f", join(folder, "link"));
+    linkSync(join(folder, "f"), join(folder, "hard"));
+    writeFileSync(
+      Buffer.concat([Buffer.from(join(folder, "n")), Buffer.from([0xff]), Buffer.from("ü")]),
+      "three",
+    );
+    utimesSync(join(folder, "f"), 1_000_000_000, 1_000_000_000);
+  });
+
+  it("local: a folder as it was", async () => {
+    const out = newFolder("out");
+    await built(["--output", out, folder]);
+    expect(readFileSync(join(out, "f"), "utf8")).toBe("one");
+    expect(readFileSync(join(out, "sub/g"), "utf8")).toBe("two");
+    expect(statSync(join(out, "f")).mtimeMs).toBe(1_000_000_000_000);
+    expect(statSync(join(out, "hard")).ino).toBe(statSync(join(out, "f")).ino);
+    const names = readdirSync(out, { encoding: "buffer" }).map((name) => name.toString("latin1"));
+    expect(names).toContain("n\xffÃ¼");
+    expect(names).toContain("link");
+  });
+
+  it.each(["tar", "oci", "docker"])("%s: an archive", async (type) => {
+    const dest = join(newFolder("out"), "out.tar");
+    await built(["--output", `type=${type},dest=${dest}`, "-t", "app:1", folder]);
+    const listing = spawn("tar", ["tf", dest], { stdio: ["ignore", "pipe", "inherit"] });
+    let names = "";
+    listing.stdout.on("data", (chunk: Buffer) => (names += chunk.toString()));
+    expect((await once(listing, "close"))[0]).toBe(0);
+    expect(names).toContain(type === "tar" ? "sub/g" : "index.json");
+  });
+
+  it("several platforms, annotated", async () => {
+    const name = `${services.registry}/multi:1`;
+    const platforms = ["--platform", "linux/amd64,linux/arm64", "--annotation", "index:a=b"];
+    await built([...platforms, "--provenance=false", "--push", "-t", name, folder]);
+    const index = await manifest("multi:1");
+    expect(index["manifests"]).toHaveLength(2);
+    expect(index["annotations"]).toEqual({ a: "b" });
+  });
+
+  it("caches of other kinds", async () => {
+    const local = newFolder("cache");
+    await built(["--cache-to", `type=local,dest=${local},mode=max`, folder]);
+    expect(existsSync(join(local, "index.json"))).toBe(true);
+    const name = `${services.registry}/cache:1`;
+    await built(["--cache-to", `type=registry,ref=${name},mode=max`, folder]);
+    await daemon.buildx(["prune", "--all", "--force"]);
+    expect(cachedSteps(await built(["--cache-from", `type=local,src=${local}`, folder]))).toBeGreaterThan(0);
+    await daemon.buildx(["prune", "--all", "--force"]);
+    expect(cachedSteps(await built(["--cache-from", name, folder]))).toBeGreaterThan(0);
+  });
+});
+
+describe("what a client lends", () => {
+  it("secrets and agents", async () => {
+    const folder = context({
+      Dockerfile: `FROM ${services.base}
+RUN --mount=type=secret,id=s cat /run/secrets/s | tr a-z A-Z > /upper
+RUN --mount=type=secret,id=e,env=E test "$E" = of-env
+RUN --mount=type=ssh test -S "$SSH_AUTH_SOCK"
+`,
+    });
+    const file = join(newFolder("secret"), "s");
+    writeFileSync(file, "of-file");
+    const socket = join(newFolder("agent"), "s");
+    const agent = createServer().listen(socket);
+    const out = newFolder("out");
+    const lent = ["--secret", `id=s,src=${file}`, "--secret", "id=e,env=E", "--ssh", `default=${socket}`];
+    await built([...lent, "--output", out, folder], { env: { E: "of-env" } });
+    agent.close();
+    expect(readFileSync(join(out, "upper"), "utf8")).toBe("OF-FILE");
+  });
+
+  it("named contexts: folders, images, OCI layouts", async () => {
+    const layout = newFolder("layout");
+    const inner = context({ Dockerfile: "FROM scratch\nCOPY f /from-layout\n", f: "layout" });
+    await built(["--provenance=false", "--output", `type=oci,dest=${layout},tar=false`, inner]).catch(
+      () => undefined,
+    );
+    const archive = join(newFolder("layout"), "l.tar");
+    await built(["--provenance=false", "--output", `type=oci,dest=${archive}`, inner]);
+    await once(spawn("tar", ["xf", archive, "-C", layout]), "close");
+    const folder = context({
+      Dockerfile: "FROM layout\nCOPY --from=other g /\nCOPY --from=image /bin/busybox /\n",
+    });
+    const out = newFolder("out");
+    const other = context({ g: "other" });
+    const contexts = [
+      `layout=oci-layout://${layout}`,
+      `other=${other}`,
+      `image=docker-image://${services.base}`,
+    ];
+    await built([...contexts.flatMap((text) => ["--build-context", text]), "--output", out, folder]);
+    expect(readdirSync(out).sort()).toEqual(["busybox", "from-layout", "g"]);
+  });
+
+  it("a context and a Dockerfile from standard input", async () => {
+    const folder = context({ f: "x" });
+    const out = newFolder("out");
+    const Dockerfile = Buffer.from("FROM scratch\nCOPY f /\n");
+    await built(["--output", out, "-f", "-", folder], { input: Dockerfile });
+    expect(readdirSync(out)).toEqual(["f"]);
+    const only = newFolder("out");
+    await built(["--output", only, "-"], { input: Buffer.from("FROM scratch\nCOPY <<E /e\nx\nE\n") });
+    expect(readFileSync(join(only, "e"), "utf8")).toBe("x\n");
+  });
+
+  it("targets that stand on others, with bake", async () => {
+    const folder = context({
+      Dockerfile: `FROM ${services.base} AS tool\nRUN echo made > /made\n`,
+      "docker-bake.hcl": `
+group "default" {
+  targets = ["a"]
+}
+target "a" {
+  context = "."
+  dockerfile-inline = "FROM base\\nRUN test -f /made"
+  contexts = { base = "target:b" }
+}
+target "b" {
+  context = "."
+  target = "tool"
+}
+`,
+    });
+    const { status, stderr } = await daemon.buildx(["bake", "--progress=plain"], { cwd: folder });
+    expect(`${status} ${stderr}`).toMatch(/^0 /);
+    expect(stderr).toMatch(/RUN test -f \/made/);
+  });
+
+  it("thousands of files, and large ones", async () => {
+    const folder = context({ Dockerfile: "FROM scratch\nCOPY . /\n" });
+    for (let i = 0; i < 5000; i++) {
+      if (i % 100 === 0) mkdirSync(join(folder, `d${i / 100}`));
+      writeFileSync(join(folder, `d${Math.floor(i / 100)}`, `f${i}`), `file ${i}`);
+    }
+    const large = Buffer.alloc(50 << 20, "large ");
+    writeFileSync(join(folder, "large"), large);
+    const out = newFolder("out");
+    await built(["--output", out, folder]);
+    expect(readFileSync(join(out, "d49", "f4999"), "utf8")).toBe("file 4999");
+    expect(readFileSync(join(out, "large")).equals(large)).toBe(true);
+  });
+});
+
+describe("what the Dockerfile frontend says", () => {
+  it("checks, outlines, targets", async () => {
+    const folder = context({
+      Dockerfile: `FROM ${services.base} as x\nARG A=1 # an argument\nRUN echo $A\n`,
+    });
+    expect((await build(["--check", folder])).stdout).toMatch(/FromAsCasing[^]*>>> FROM/);
+    expect((await build(["--call=outline", folder])).stdout).toMatch(/BUILD ARG[^]*A\s+1/);
+    expect((await build(["--call=targets", folder])).stdout).toContain("x (default)");
+  });
+
+  it.each([
+    ["a command that fails", "RUN exit 3", /exit code: 3/],
+    ["a file that is not there", "COPY nope /", /"\/nope": not found/],
+    ["an instruction nobody knows", "FOO x", /unknown instruction: FOO/],
+  ])("%s: an excerpt and the error", async (_title, line, message) => {
+    const { status, stderr } = await build([context({ Dockerfile: `FROM ${services.base}\n${line}\n` })]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(message);
+    expect(stderr).toContain(`   2 | >>> ${line}`);
+  });
+
+  it("a Dockerfile that is not there", async () => {
+    const { status, stderr } = await build(["-f", "none", context({ f: "" })]);
+    expect(status).toBe(1);
+    expect(stderr).toContain("failed to read dockerfile: open none: no such file or directory");
+  });
+});
+
+describe("provenance", () => {
+  const image = async (
+    tag: string,
+    ...args: string[]
+  ): Promise<{ annotations?: Record<string, string> }[]> => {
+    const folder = context({ Dockerfile: `FROM ${services.base}\nARG A\nCOPY f /\n`, f: tag });
+    await built(["--push", "-t", `${services.registry}/prov:${tag}`, "--build-arg", "A=1", ...args, folder]);
+    return ((await manifest(`prov:${tag}`))["manifests"] ?? []) as { annotations?: Record<string, string> }[];
+  };
+  const provenanceOf = async (tag: string): Promise<Record<string, Record<string, unknown>>> => {
+    const format = ["--format", "{{json .Provenance.SLSA}}"];
+    const { stdout } = await daemon.buildx([
+      "imagetools",
+      "inspect",
+      `${services.registry}/prov:${tag}`,
+      ...format,
+    ]);
+    return JSON.parse(stdout) as Record<string, Record<string, unknown>>;
+  };
+
+  it("is there by default, is more when asked for, or not there at all", async () => {
+    const [own, attestation] = await image("min");
+    expect(own!.annotations).toBeUndefined();
+    expect(attestation!.annotations).toMatchObject({ "vnd.docker.reference.type": "attestation-manifest" });
+    const min = await provenanceOf("min");
+    expect(min["materials"]).toEqual([
+      {
+        uri: expect.stringMatching(/^pkg:docker\/.*base@1\?platform=linux%2F/) as string,
+        digest: expect.anything() as object,
+      },
+    ]);
+    expect(min["buildConfig"]).toBeUndefined();
+    await image("max", "--provenance=mode=max");
+    const max = await provenanceOf("max");
+    expect(max["invocation"]).toMatchObject({ parameters: { args: { "build-arg:A": "1" } } });
+    expect(max["buildConfig"]!["llbDefinition"]).toHaveLength(4);
+    expect(await image("none", "--provenance=false")).toEqual([]);
+  });
+});
+
+describe("history", () => {
+  it("lists builds, shows their logs, forgets them", async () => {
+    await built([context({ Dockerfile: `FROM ${services.base}\nRUN echo said-once\n` })]);
+    await build([context({ Dockerfile: `FROM ${services.base}\nRUN exit 7\n` })]);
+    const list = (await daemon.buildx(["history", "ls"])).stdout;
+    expect(list).toMatch(/Error/);
+    expect(list).toMatch(/Completed/);
+    const ref = /^(\w{20,})\s.*Completed/m.exec(list)![1]!;
+    expect((await daemon.buildx(["history", "logs", "--progress=plain", ref])).stderr).toContain("said-once");
+    expect((await daemon.buildx(["history", "inspect", ref])).stdout).toMatch(/Build Steps:\s+\d+\/\d+/);
+    await daemon.buildx(["history", "rm", "--all"]);
+    expect((await daemon.buildx(["history", "ls"])).stdout.trim().split("\n")).toHaveLength(1);
+    const files = readdirSync(join(daemon.root, "history"), { recursive: true, withFileTypes: true });
+    expect(files.filter((file) => file.isFile())).toEqual([]);
+  });
+});
+
+describe("clients", () => {
+  const sleeping = (): string => `FROM ${services.base}\nRUN echo started && sleep 1234\n`;
+  async function started(args: readonly string[]) {
+    const client = daemon.startBuildx(["build", "--progress=plain", "--no-cache", ...args]);
+    let text = "";
+    client.stderr!.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    for (let i = 0; i < 300 && !/^#\d+ [\d.]+ started/m.test(text); i++) await sleep(50);
+    expect(text).toMatch(/^#\d+ [\d.]+ started/m);
+    return client;
+  }
+  const runs = (): boolean =>
+    readdirSync("/proc").some((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8") === "sleep\x001234\x00";
+      } catch {
+        return false;
+      }
+    });
+  async function ends(): Promise<void> {
+    for (let i = 0; i < 100 && runs(); i++) await sleep(50);
+    expect(runs()).toBe(false);
+  }
+
+  it("that cancel, or vanish, end their build", async () => {
+    const folder = context({ Dockerfile: sleeping() });
+    for (const signal of ["SIGINT", "SIGKILL"] as const) {
+      const client = await started([folder]);
+      expect(runs()).toBe(true);
+      client.kill(signal);
+      await ends();
+    }
+  });
+
+  it("at once get what they want, and common steps run once", async () => {
+    const folder = context({ Dockerfile: `FROM ${services.base}\nRUN sleep 1; date +%N > /once\n` });
+    const outs = Array.from({ length: 5 }, () => newFolder("out"));
+    await Promise.all(outs.map((out) => built(["--output", out, folder])));
+    expect(new Set(outs.map((out) => readFileSync(join(out, "once"), "utf8"))).size).toBe(1);
+  });
+
+  it("see the daemon end in order, and nothing is left", async () => {
+    const other = await startDaemon(services.work);
+    const client = other.startBuildx(["build", "--progress=plain", context({ Dockerfile: sleeping() })]);
+    for (let i = 0; i < 200 && !runs(); i++) await sleep(50);
+    expect(runs()).toBe(true);
+    const closed = once(client, "close");
+    const begin = Date.now();
+    expect(await other.stop()).toBe(0);
+    expect(Date.now() - begin).toBeLessThan(5000);
+    expect((await closed)[0]).not.toBe(0);
+    await ends();
+    expect(readFileSync("/proc/mounts", "utf8")).not.toContain(other.root);
+    expect(existsSync(other.socket)).toBe(false);
+  });
+});
+
+it("everything can be pruned", async () => {
+  await daemon.buildx(["prune", "--all", "--force"]);
+  expect((await daemon.buildx(["du"])).stdout).toMatch(/Total:\s+0B/);
+});
