@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { daemonSettings } from "./daemon-config.js";
+import { DAEMON_FLAGS, parseFlags } from "./flags.js";
+
+const folder = mkdtempSync(join(tmpdir(), "bluekiln-config-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const settings = (args: readonly string[], toml = "") => {
+  const file = join(folder, "d.toml");
+  writeFileSync(file, toml);
+  return daemonSettings(parseFlags(["--config", file, ...args], DAEMON_FLAGS), {}, () => undefined);
+};
+
+it("takes what harnesses of buildkitd give", () => {
+  const { options, notes } = settings([
+    "--oci-worker=true",
+    "--containerd-worker=false",
+    "--oci-worker-gc=false",
+    "--oci-worker-labels=org.mobyproject.buildkit.worker.sandbox=true",
+    "--root",
+    "/tmp/r",
+    "--addr",
+    "unix:///tmp/r/buildkitd.sock",
+    "--debug",
+  ]);
+  expect(options.addresses).toEqual(["unix:///tmp/r/buildkitd.sock"]);
+  expect(options.engine).toMatchObject({ stateDir: "/tmp/r", gc: undefined });
+  expect(options.labels).toEqual({ "org.mobyproject.buildkit.worker.sandbox": "true" });
+  expect(notes).toEqual([]);
+});
+
+it("reads the file, and lets flags come first", () => {
+  const toml = `
+root = "/from/file"
+insecure-entitlements = ["network.host", "security.insecure"]
+[grpc]
+  address = ["tcp://127.0.0.1:1"]
+  gid = 7
+  [grpc.tls]
+    cert = "/c"
+    key = "/k"
+    ca = "/a"
+[worker.oci]
+  binary = "runc"
+  [worker.oci.labels]
+    a = "b"
+  [[worker.oci.gcpolicy]]
+    keepBytes = "1GB"
+    filters = ["type==source.local"]
+  [[worker.oci.gcpolicy]]
+    all = true
+    reservedSpace = "2GB"
+    maxUsedSpace = 5000000000
+    keepDuration = "48h"
+[registry."docker.io"]
+  mirrors = ["mirror.example"]
+  http = true
+`;
+  const { options } = settings(["--root", "/from/flag"], toml);
+  expect(options.engine).toMatchObject({ stateDir: "/from/flag", runtime: "runc" });
+  expect(options.engine.gc).toEqual({
+    reservedSpace: 2 * 1024 ** 3,
+    maxUsedSpace: 5e9,
+    keepDuration: 48 * 3600_000,
+  });
+  expect([...options.entitlements]).toEqual(["network.host", "security.insecure"]);
+  expect(options).toMatchObject({ addresses: ["tcp://127.0.0.1:1"], group: 7, labels: { a: "b" } });
+  expect(options.tls).toEqual({ cert: "/c", key: "/k", ca: "/a" });
+  expect(options.registries.get("docker.io")).toMatchObject({ mirrors: ["mirror.example"], http: true });
+});
+
+it("names what it does not have, and what is wrong", () => {
+  expect(settings(["--oci-cni-config-path=/x"], "unheard = 1\n").notes).toEqual([
+    `the configuration's "unheard" is not known`,
+    "--oci-cni-config-path has no effect",
+  ]);
+  expect(() => settings([], "not toml")).toThrow(/failed to parse config/);
+  expect(() => settings(["--tlscert", "/c"])).toThrow(
+    "you must specify key and cert file if one is specified",
+  );
+});

@@ -1,0 +1,132 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Call } from "../grpc.js";
+import { receiveFolder } from "./receive.js";
+import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
+
+let folder: string;
+let target: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "bluekiln-receive-"));
+  target = join(folder, "target");
+  mkdirSync(target);
+  writeFileSync(join(folder, "outside"), "untouched");
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const stat = (path: string, more: Partial<Stat> = {}): Stat => ({
+  path,
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  modTime: 1_000_000_000_123_456_789n,
+  linkname: "",
+  devmajor: 0,
+  devminor: 0,
+  xattrs: new Map(),
+  ...more,
+});
+const directory = (path: string): Stat => stat(path, { mode: MODE.DIR + 0o755 });
+const link = (path: string, linkname: string): Stat => stat(path, { mode: MODE.SYMLINK + 0o777, linkname });
+
+/** A sender of these entries, with contents by path; `extra` packets come in between. */
+function sender(
+  entries: readonly Stat[],
+  contents: Readonly<Record<string, string>> = {},
+  extra: Buffer[] = [],
+): Call {
+  const queue = [...entries.map((entry) => encodePacket({ type: PACKET.STAT, stat: entry })), ...extra];
+  queue.push(encodePacket({ type: PACKET.STAT }));
+  const call = {
+    send: async (message: Buffer) => {
+      const { type, id } = decodePacket(message);
+      if (type === PACKET.FIN) queue.push(encodePacket({ type: PACKET.FIN }));
+      if (type !== PACKET.REQ) return;
+      const data = Buffer.from(contents[entries[id]!.path] ?? "");
+      for (const part of [data.subarray(0, 2), data.subarray(2)])
+        if (part.length > 0) queue.push(encodePacket({ type: PACKET.DATA, id, data: part }));
+      queue.push(encodePacket({ type: PACKET.DATA, id, data: Buffer.alloc(0) }));
+    },
+    end: () => undefined,
+    cancel: () => undefined,
+    read: async (take: (message: Buffer) => Promise<void> | void) => {
+      for (let message = queue.shift(); message; message = queue.shift()) await take(message);
+    },
+  };
+  return call as unknown as Call;
+}
+const receive = (call: Call): Promise<void> => receiveFolder(call, target, () => undefined);
+
+describe("a folder that is sent", () => {
+  it("comes as it was: files, links, modes, times, names that are no text", async () => {
+    const entries = [
+      directory("d"),
+      stat("d/a\xff", { size: 5, mode: MODE.SETUID + 0o751 }),
+      stat("d/empty"),
+      // what it is the same as comes later
+      stat("d/hard", { linkname: "d/z" }),
+      link("d/link", "../../anywhere"),
+      stat("d/z", { size: 1 }),
+    ];
+    await receive(sender(entries, { "d/a\xff": "hello", "d/z": "z" }));
+    const names = readdirSync(join(target, "d"), { encoding: "buffer" }).map((name) =>
+      name.toString("latin1"),
+    );
+    expect(names.sort()).toEqual(["a\xff", "empty", "hard", "link", "z"]);
+    const file = Buffer.concat([Buffer.from(join(target, "d/a")), Buffer.from([0xff])]);
+    expect(readFileSync(file, "utf8")).toBe("hello");
+    expect(statSync(file).mode & 0o7777).toBe(0o4751);
+    expect(statSync(file, { bigint: true }).mtimeNs).toBe(1_000_000_000_123_456_789n);
+    expect(statSync(join(target, "d/hard")).ino).toBe(statSync(join(target, "d/z")).ino);
+    expect(readlinkSync(join(target, "d/link"))).toBe("../../anywhere");
+    expect(Math.floor(statSync(join(target, "d")).mtimeMs)).toBe(1_000_000_000_123);
+  });
+
+  it.each([
+    ["a path upwards", [stat("../outside", { size: 1 })]],
+    ["a path upwards in the middle", [directory("d"), stat("d/../../outside", { size: 1 })]],
+    ["an absolute path", [stat("/outside", { size: 1 })]],
+    ["no path", [stat("")]],
+    ["a path that is not clean", [directory("d"), stat("d//f")]],
+    ["a file below a link", [link("l", ".."), stat("l/outside", { size: 1 })]],
+    ["a folder below a link", [link("l", ".."), directory("l/d")]],
+    ["a file below a file", [stat("f"), stat("f/g")]],
+    ["a file in a folder that was not sent", [stat("d/f")]],
+    ["a link instead of a folder", [directory("d"), link("d", "..")]],
+    ["a hard link to what was not sent", [stat("f", { linkname: "../outside" })]],
+    ["a hard link to an absolute path", [stat("f", { linkname: "/etc/passwd" })]],
+    ["a zero in its name", [stat("a\0b")]],
+  ])("is refused if it has %s", async (_title, entries) => {
+    await expect(receive(sender(entries, {}))).rejects.toThrow(/invalid transfer from client/);
+    expect(readFileSync(join(folder, "outside"), "utf8")).toBe("untouched");
+    expect(readdirSync(folder).sort()).toEqual(["outside", "target"]);
+  });
+
+  it("is refused if data comes that nobody asked for", async () => {
+    const data = encodePacket({ type: PACKET.DATA, id: 7, data: Buffer.from("x") });
+    await expect(receive(sender([stat("f")], {}, [data]))).rejects.toThrow(/not asked for/);
+  });
+
+  it("fails with the sender's words", async () => {
+    const error = encodePacket({ type: PACKET.ERR, data: Buffer.from("disk on fire") });
+    await expect(receive(sender([], {}, [error]))).rejects.toThrow("error from sender: disk on fire");
+  });
+
+  it("is refused if it ends too early, or is no message at all", async () => {
+    const ended = { ...sender([]), read: async () => undefined } as unknown as Call;
+    await expect(receive(ended)).rejects.toThrow(/ended too early/);
+    await expect(receive(sender([], {}, [Buffer.from([0x0a, 0xff, 0xff])]))).rejects.toThrow();
+  });
+});
