@@ -136,7 +136,7 @@ async function startBuild(
     id: request.Ref,
     engine,
     session,
-    registry: new RegistryClient(session),
+    registry: new RegistryClient(session, options.registries),
     entitlements: new Set(request.Entitlements),
     exports: exportRequest(request, session, options.environment, signal),
     log,

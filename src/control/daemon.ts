@@ -3,6 +3,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync } fro
 import { createServer, createSecureServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { connect, type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Engine } from "../builder/index.js";
 import { BuildError } from "../lib/index.js";
@@ -77,6 +78,12 @@ export class Daemon {
       session.on("close", () => this.#connections.delete(session));
       // clients of Go end connections in a way that Node takes for an error
       session.on("error", () => undefined);
+    });
+    // clients of Go that wrap connections themselves negotiate no protocol; they speak HTTP/2 all the same
+    server.on("unknownProtocol", (socket: TLSSocket) => {
+      if (socket.alpnProtocol !== false) return void socket.destroy();
+      Object.defineProperty(socket, "alpnProtocol", { value: "h2" });
+      server.emit("secureConnection", socket);
     });
     server.on("request", (request, response) => {
       if (request.url === "/moby.buildkit.v1.Control/Session") {

@@ -1,5 +1,6 @@
 // The vocabulary of the daemon.
 import type { EngineOptions } from "../builder/index.js";
+import type { RegistrySettings } from "../registry/index.js";
 
 /** Where the daemon listens: "unix:///run/x.sock", "tcp://127.0.0.1:1234", "fd://" (systemd). */
 export type Address = string;
@@ -9,16 +10,6 @@ export interface TlsFiles {
   readonly key: string;
   /** who may connect; `undefined`: everybody who trusts the certificate */
   readonly ca: string | undefined;
-}
-
-/** How a registry is reached. */
-export interface RegistrySettings {
-  readonly mirrors: readonly string[];
-  readonly http: boolean;
-  /** certificates are not checked */
-  readonly insecure: boolean;
-  /** files with certificates */
-  readonly ca: readonly string[];
 }
 
 export interface DaemonOptions {

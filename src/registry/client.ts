@@ -1,11 +1,12 @@
 // The OCI distribution protocol: resolve, fetch, push. One client for one registry and repository scope at a time;
 // tokens are kept by scope.
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { BuildError, digestOf, messageOf, parseDigest, type Digest } from "../lib/index.js";
 import { resumable, type BlobProvider, type Descriptor } from "../content/index.js";
 import type { CredentialSource } from "./credentials.js";
-import { exchange, type HttpRequest, type HttpResponse } from "./http.js";
+import { exchange, type HttpRequest, type HttpResponse, type Trust } from "./http.js";
 import { formatReference, type Reference } from "./reference.js";
+import type { RegistrySettings } from "./types.js";
 
 export const MANIFEST_TYPES = [
   "application/vnd.docker.distribution.manifest.v2+json",
@@ -19,16 +20,27 @@ export interface Manifest {
   readonly data: Buffer;
 }
 
+type SendOptions = {
+  readonly method: string;
+  readonly headers: Record<string, string>;
+  readonly signal: AbortSignal;
+  readonly body?: HttpRequest["body"];
+} & ({ readonly path: string; readonly url?: undefined } | { readonly url: URL; readonly path?: undefined });
+
 export class RegistryClient {
   readonly #credentials: CredentialSource;
+  readonly #settings: ReadonlyMap<string, RegistrySettings>;
+  readonly #trust = new Map<string, Trust | undefined>();
   readonly #tokens = new Map<string, Promise<string | undefined>>();
   /** registries that are asked over plain http */
   readonly #insecure = new Set<string>();
   /** uploads under way, by repository and digest */
   readonly #pushing = new Map<string, Promise<unknown>>();
 
-  constructor(credentials: CredentialSource) {
+  /** @param settings by the registry's domain, or a mirror's */
+  constructor(credentials: CredentialSource, settings: ReadonlyMap<string, RegistrySettings> = new Map()) {
     this.#credentials = credentials;
+    this.#settings = settings;
   }
 
   /** From now on a registry is asked over plain http, as those on this machine are anyway. */
@@ -218,27 +230,50 @@ export class RegistryClient {
     return typeof answered === "string" ? parseDigest(answered) : digest;
   }
 
-  #base(reference: Reference): URL {
-    const host = reference.domain === "docker.io" ? "registry-1.docker.io" : reference.domain;
-    const plain = isLoopback(host) || this.#insecure.has(reference.domain);
-    return new URL(`${plain ? "http" : "https"}://${host}/v2/${reference.path}/`);
+  #base(reference: Reference, host = reference.domain): URL {
+    const name = host === "docker.io" ? "registry-1.docker.io" : host;
+    const plain = isLoopback(name) || this.#insecure.has(host) || this.#settings.get(host)?.http === true;
+    return new URL(`${plain ? "http" : "https"}://${name}/v2/${reference.path}/`);
   }
 
-  async #send(
+  /** Whom to trust for a host. @throws Error if a file with certificates cannot be read */
+  #trustOf(host: string): Trust | undefined {
+    const known = this.#settings.get(host);
+    if (!known || (known.ca.length === 0 && !known.insecure)) return undefined;
+    if (!this.#trust.has(host))
+      this.#trust.set(host, {
+        ca: known.ca.map((file) => readFileSync(file, "utf8")),
+        isBlind: known.insecure,
+      });
+    return this.#trust.get(host);
+  }
+
+  /** Mirrors first, where something is pulled; one that has not got it, or cannot be reached, is passed over. */
+  async #send(reference: Reference, access: "pull" | "push", options: SendOptions): Promise<HttpResponse> {
+    const mirrors = access === "pull" ? (this.#settings.get(reference.domain)?.mirrors ?? []) : [];
+    for (const mirror of mirrors) {
+      try {
+        const response = await this.#sendTo(mirror, reference, access, options);
+        if (response.status < 300) return response;
+        await response.bytes();
+      } catch (error) {
+        if (options.signal.aborted) throw error;
+      }
+    }
+    return this.#sendTo(reference.domain, reference, access, options);
+  }
+
+  async #sendTo(
+    host: string,
     reference: Reference,
     access: "pull" | "push",
-    options: {
-      method: string;
-      headers: Record<string, string>;
-      signal: AbortSignal;
-      body?: HttpRequest["body"];
-    } & ({ path: string; url?: undefined } | { url: URL; path?: undefined }),
+    options: SendOptions,
   ): Promise<HttpResponse> {
-    let url = options.url ?? new URL(options.path, this.#base(reference));
+    let url = options.url ?? new URL(options.path, this.#base(reference, host));
     const scope = `repository:${reference.path}:${access === "push" ? "pull,push" : "pull"}`;
     const origin = url.host;
     for (let attempt = 0, redirects = 0; ;) {
-      const token = url.host === origin ? await this.#tokens.get(`${reference.domain} ${scope}`) : undefined;
+      const token = url.host === origin ? await this.#tokens.get(`${host} ${scope}`) : undefined;
       const { method, signal } = options;
       const response = await exchange({
         method,
@@ -250,6 +285,7 @@ export class RegistryClient {
         },
         ...(options.body && { body: options.body }),
         signal,
+        trust: this.#trustOf(host),
       });
       if (
         [301, 302, 303, 307, 308].includes(response.status) &&
@@ -263,26 +299,26 @@ export class RegistryClient {
       if (response.status !== 401 || attempt++ > 0) return response;
       const challenge = response.headers["www-authenticate"];
       await response.bytes();
-      const authorization = this.#authorize(reference, scope, challenge ?? "", signal);
-      this.#tokens.set(`${reference.domain} ${scope}`, authorization);
+      const authorization = this.#authorize(host, scope, challenge ?? "", signal);
+      this.#tokens.set(`${host} ${scope}`, authorization);
       await authorization;
     }
   }
 
   async #authorize(
-    reference: Reference,
+    domain: string,
     scope: string,
     challenge: string,
     signal: AbortSignal,
   ): Promise<string | undefined> {
-    const credentials = await this.#credentials.credentials(reference.domain);
+    const credentials = await this.#credentials.credentials(domain);
     const basic =
       credentials && credentials.username !== ""
         ? `Basic ${Buffer.from(`${credentials.username}:${credentials.password.reveal()}`).toString("base64")}`
         : undefined;
     if (/^basic/i.test(challenge)) {
       if (basic === undefined)
-        throw new BuildError("REGISTRY_UNAUTHORIZED", `${reference.domain}: no basic auth credentials`);
+        throw new BuildError("REGISTRY_UNAUTHORIZED", `${domain}: no basic auth credentials`);
       return basic;
     }
     const parameters = new Map(
@@ -292,7 +328,7 @@ export class RegistryClient {
     if (!/^bearer/i.test(challenge) || realm === undefined) {
       throw new BuildError(
         "REGISTRY_UNAUTHORIZED",
-        `${reference.domain}: unsupported authentication challenge "${challenge}"`,
+        `${domain}: unsupported authentication challenge "${challenge}"`,
       );
     }
     const url = new URL(realm);
@@ -312,12 +348,14 @@ export class RegistryClient {
             }).toString(),
           ),
           signal,
+          trust: this.#trustOf(domain),
         })
       : await exchange({
           method: "GET",
           url: withQuery(url, { service, scope }),
           headers: basic === undefined ? {} : { authorization: basic },
           signal,
+          trust: this.#trustOf(domain),
         });
     const data = await response.bytes();
     if (response.status !== 200) {

@@ -3,6 +3,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable } from "node:stream";
+import { rootCertificates } from "node:tls";
 import { BuildError, dialError } from "../lib/index.js";
 
 const agents = {
@@ -16,6 +17,15 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | (() => Readable);
   readonly signal: AbortSignal;
+  /** whom to trust */
+  readonly trust?: Trust | undefined;
+}
+
+export interface Trust {
+  /** certificates of authorities, PEM; besides the usual ones */
+  readonly ca: readonly string[];
+  /** certificates are not checked */
+  readonly isBlind: boolean;
 }
 
 export interface HttpResponse {
@@ -27,11 +37,11 @@ export interface HttpResponse {
 }
 
 /** One exchange; other statuses than 2xx are not errors here. @throws BuildError REGISTRY_UNREACHABLE */
-export function exchange({ method, url, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
+export function exchange({ method, url, headers, body, signal, trust }: HttpRequest): Promise<HttpResponse> {
   return new Promise((resolve, reject) => {
     const send = url.protocol === "https:" ? httpsRequest : httpRequest;
     const agent = url.protocol === "https:" ? agents["https:"] : agents["http:"];
-    const request = send(url, { method, headers, agent, signal });
+    const request = send(url, { method, headers, agent, signal, ...(trust && tlsOptions(trust)) });
     request.once("response", (stream) => {
       resolve({
         status: stream.statusCode ?? 0,
@@ -62,6 +72,10 @@ export function exchange({ method, url, headers, body, signal }: HttpRequest): P
         .pipe(request);
     else request.end();
   });
+}
+
+function tlsOptions({ ca, isBlind }: Trust): object {
+  return { rejectUnauthorized: !isBlind, ...(ca.length > 0 && { ca: [...rootCertificates, ...ca] }) };
 }
 
 function goMethod(method: string): string {

@@ -1,0 +1,199 @@
+// The daemon's settings, and clients that are not buildx.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startDaemon } from "../support/daemon.js";
+import { freePort, makeContext, startServices, type Services } from "../support/services.js";
+
+let services: Services;
+beforeAll(async () => {
+  services = await startServices();
+});
+afterAll(() => services.stop());
+
+const folderOf = (name: string): string => mkdtempSync(join(services.work, `${name}-`));
+
+describe("registries", () => {
+  it("are pulled from through their mirrors, one that does not answer passed over", async () => {
+    const config = join(folderOf("config"), "d.toml");
+    writeFileSync(
+      config,
+      `[registry."images.invalid"]\nmirrors = ["127.0.0.1:${await freePort()}", "${services.registry}"]\n`,
+    );
+    const daemon = await startDaemon(services.work, ["--config", config]);
+    const path = services.base.slice(services.base.indexOf("/") + 1);
+    const context = makeContext(services.work, {
+      Dockerfile: `FROM images.invalid/${path}\nRUN echo mirrored\n`,
+    });
+    const { status, stderr } = await daemon.buildx(["build", "--progress=plain", context]);
+    expect(`${status} ${stderr}`).toMatch(/^0 [^]*mirrored/);
+    await daemon.stop();
+  });
+});
+
+describe("tcp", () => {
+  it("with certificates of both sides", async () => {
+    const folder = folderOf("tls");
+    const file = (name: string): string => join(folder, name);
+    const openssl = (...args: string[]): void =>
+      void execFileSync("openssl", args, { stdio: "ignore", cwd: folder });
+    openssl(
+      "req",
+      "-x509",
+      "-newkey",
+      "rsa:2048",
+      "-nodes",
+      "-days",
+      "2",
+      "-subj",
+      "/CN=ca",
+      "-keyout",
+      "ca.key",
+      "-out",
+      "ca.pem",
+    );
+    for (const name of ["server", "client"]) {
+      openssl(
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        `/CN=${name}`,
+        "-keyout",
+        `${name}.key`,
+        "-out",
+        `${name}.csr`,
+      );
+      writeFileSync(file("ext"), "subjectAltName=IP:127.0.0.1\n");
+      const sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext"];
+      openssl("x509", "-req", "-in", `${name}.csr`, ...sign, "-out", `${name}.pem`);
+    }
+    const port = await freePort();
+    const address = `tcp://127.0.0.1:${port}`;
+    const tls = [
+      "--tlscert",
+      file("server.pem"),
+      "--tlskey",
+      file("server.key"),
+      "--tlscacert",
+      file("ca.pem"),
+    ];
+    const daemon = await startDaemon(services.work, ["--addr", address, ...tls]);
+    const options = `cacert=${file("ca.pem")},cert=${file("client.pem")},key=${file("client.key")}`;
+    const create = ["create", "--name", "secure", "--driver", "remote", "--driver-opt", options, address];
+    expect((await daemon.buildx(create)).status).toBe(0);
+    const { stdout } = await daemon.buildx(["inspect", "secure"]);
+    expect(stdout).toMatch(/Status:\s+running/);
+    const without = [
+      "create",
+      "--name",
+      "open",
+      "--driver",
+      "remote",
+      "--driver-opt",
+      `cacert=${file("ca.pem")}`,
+      address,
+    ];
+    await daemon.buildx(without);
+    expect((await daemon.buildx(["inspect", "open"])).stdout).not.toMatch(/Status:\s+running/);
+    await daemon.stop();
+  });
+});
+
+describe("entitlements", () => {
+  it("that the daemon does not allow are refused", async () => {
+    const daemon = await startDaemon(services.work);
+    const context = makeContext(services.work, {
+      Dockerfile: `FROM ${services.base}\nRUN --network=host true\n`,
+    });
+    const { status, stderr } = await daemon.buildx(["build", "--allow", "network.host", context]);
+    expect(status).toBe(1);
+    expect(stderr).toContain("network.host is not allowed");
+    await daemon.stop();
+  });
+});
+
+describe("hostile clients", () => {
+  it("do not end the daemon", async () => {
+    const daemon = await startDaemon(services.work);
+    const garbage = [
+      Buffer.from("GET / HTTP/1.1\r\n\r\n"),
+      Buffer.alloc(100_000, 0xff),
+      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ];
+    for (const data of garbage) {
+      await new Promise<void>((resolve) => {
+        const socket = connect(daemon.socket, () => socket.end(data));
+        socket.on("error", () => undefined).on("close", () => resolve());
+        socket.resume();
+        setTimeout(() => socket.destroy(), 500);
+      });
+    }
+    const session = connectHttp2("http://daemon", { createConnection: () => connect(daemon.socket) });
+    const call = (path: string, body: Buffer): Promise<string> =>
+      new Promise((resolve) => {
+        const stream = session.request({
+          ":method": "POST",
+          ":path": path,
+          "content-type": "application/grpc",
+          te: "trailers",
+        });
+        let status = "none";
+        stream.on("response", (headers) => (status = String(headers["grpc-status"] ?? status)));
+        stream.on(
+          "trailers",
+          (headers: Record<string, unknown>) => (status = String(headers["grpc-status"])),
+        );
+        stream.on("error", () => undefined).on("close", () => resolve(status));
+        stream.resume();
+        stream.end(body);
+        setTimeout(() => stream.close(), 8000).unref();
+      });
+    const framed = (data: Buffer): Buffer => {
+      const head = Buffer.alloc(5);
+      head.writeUInt32BE(data.length, 1);
+      return Buffer.concat([head, data]);
+    };
+    const methods = [
+      "Solve",
+      "Status",
+      "DiskUsage",
+      "Prune",
+      "ListWorkers",
+      "Info",
+      "UpdateBuildHistory",
+      "Session",
+    ];
+    const bridge = [
+      "Solve",
+      "ReadFile",
+      "ReadDir",
+      "StatFile",
+      "Return",
+      "Evaluate",
+      "Warn",
+      "ResolveImageConfig",
+    ];
+    const paths = [
+      ...methods.map((name) => `/moby.buildkit.v1.Control/${name}`),
+      ...bridge.map((name) => `/moby.buildkit.v1.frontend.LLBBridge/${name}`),
+      "/containerd.services.content.v1.Content/Read",
+      "/no.such.Service/Method",
+    ];
+    const bodies = [
+      framed(Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f])),
+      Buffer.from([0, 0xff, 0xff, 0xff, 0xff]),
+      framed(Buffer.alloc(1000, 0x0a)),
+    ];
+    const statuses = await Promise.all(paths.flatMap((path) => bodies.map((body) => call(path, body))));
+    expect(statuses.filter((status) => status !== "0").length).toBeGreaterThan(paths.length);
+    session.destroy();
+    expect((await daemon.buildx(["inspect"])).stdout).toMatch(/Status:\s+running/);
+    expect(await daemon.stop()).toBe(0);
+    expect(daemon.log()).not.toMatch(/Error|at .*\.js:/);
+  });
+});
