@@ -1,0 +1,236 @@
+// Graphs that a client sends itself: every op, and what a frontend may ask.
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startDaemon, type TestDaemon } from "../support/daemon.js";
+import { LlbClient, definition, op, type Node, type Output } from "../support/llb-client.js";
+import { startServices, type Services } from "../support/services.js";
+
+let services: Services;
+let daemon: TestDaemon;
+let client: LlbClient;
+beforeAll(async () => {
+  services = await startServices();
+  daemon = await startDaemon(services.work);
+  client = new LlbClient(daemon.socket);
+});
+afterAll(async () => {
+  client.close();
+  await daemon.stop();
+  services.stop();
+});
+
+const out = (node: Node, index = 0): Output => ({ node, index });
+const base = (): Output =>
+  out(op({ case: "source", value: { identifier: `docker-image://${services.base}` } }));
+const meta = (script: string) => ({ args: ["/bin/sh", "-c", script], env: ["PATH=/bin"], cwd: "/" });
+const text = (data: string) => new TextEncoder().encode(data);
+const owner = { timestamp: -1n };
+function mkfile(path: string, data: string, input?: Output): Output {
+  const action = { case: "mkfile" as const, value: { path, mode: 0o644, data: text(data), ...owner } };
+  const actions = [{ input: input ? 0n : -1n, secondaryInput: -1n, output: 0n, action }];
+  return out(op({ case: "file", value: { actions } }, input ? [input] : []));
+}
+/** Contents of files of a result; `undefined` for one that is not there. */
+async function files(output: Output, paths: readonly string[]): Promise<(string | undefined)[]> {
+  const found: (string | undefined)[] = [];
+  await client.gateway(async ({ bridge, headers }) => {
+    const { result } = await bridge.solve({ Definition: definition(output), Evaluate: true }, headers);
+    const id = result?.result.case === "ref" ? result.result.value.id : "";
+    for (const FilePath of paths) {
+      const answer = await bridge.readFile({ Ref: id, FilePath }, headers).catch(() => undefined);
+      found.push(answer && new TextDecoder().decode(answer.Data));
+    }
+    return id;
+  });
+  return found;
+}
+
+describe("ops", () => {
+  it("exec: every mount that is written to has a result", async () => {
+    const side = mkfile("/given", "given");
+    const mounts = [
+      { input: 0n, dest: "/", output: 0n },
+      { input: 1n, dest: "/side", output: 1n },
+      { input: -1n, dest: "/new", output: 2n },
+      { input: 1n, dest: "/read", output: -1n, readonly: true },
+      { input: 1n, dest: "/lost", output: -1n },
+    ];
+    const script =
+      "cat /read/given > /root-file; echo side > /side/made; echo new > /new/made; echo x > /lost/x; ! echo > /read/x";
+    const node = op({ case: "exec", value: { meta: meta(script), mounts } }, [base(), side]);
+    expect(await files(out(node, 0), ["/root-file", "/side/made"])).toEqual(["given", undefined]);
+    expect(await files(out(node, 1), ["/given", "/made", "/x"])).toEqual(["given", "side\n", undefined]);
+    expect(await files(out(node, 2), ["/made"])).toEqual(["new\n"]);
+  });
+
+  it("exec: exit codes that are allowed, a root that is read-only", async () => {
+    const run = (script: string, more: object, readonly = false): Output =>
+      out(
+        op(
+          {
+            case: "exec",
+            value: {
+              meta: { ...meta(script), ...more },
+              mounts: [
+                { input: 0n, dest: "/", output: readonly ? -1n : 0n, readonly },
+                { input: -1n, dest: "/o", output: 1n },
+              ],
+            },
+          },
+          [base()],
+        ),
+        readonly ? 1 : 0,
+      );
+    await expect(client.solve(run("exit 3", { validExitCodes: [3] }))).resolves.toBeDefined();
+    await expect(client.solve(run("exit 0", { validExitCodes: [3] }))).rejects.toThrow(/exit code: 0/);
+    expect(await files(run("echo > /x || echo refused > /o/f", {}, true), ["/f"])).toEqual(["refused\n"]);
+  });
+
+  it("file: actions that branch", async () => {
+    const write = (input: bigint, output: bigint, path: string) => ({
+      input,
+      secondaryInput: -1n,
+      output,
+      action: { case: "mkfile" as const, value: { path, mode: 0o644, data: text(path), ...owner } },
+    });
+    const copy = (input: bigint, secondaryInput: bigint, output: bigint) => ({
+      input,
+      secondaryInput,
+      output,
+      action: { case: "copy" as const, value: { src: "/b", dest: "/copied", mode: -1, ...owner } },
+    });
+    // both stand on the first; the last copies what the third made
+    const actions = [write(0n, -1n, "/a"), write(1n, 0n, "/x"), write(1n, 1n, "/b"), copy(2n, 3n, 2n)];
+    const node = op({ case: "file", value: { actions } }, [base()]);
+    expect(await files(out(node, 0), ["/a", "/x", "/b"])).toEqual(["/a", "/x", undefined]);
+    expect(await files(out(node, 1), ["/a", "/x", "/b"])).toEqual(["/a", undefined, "/b"]);
+    expect(await files(out(node, 2), ["/a", "/x", "/copied"])).toEqual(["/a", "/x", "/b"]);
+  });
+
+  it("merge and diff: of what stands on another, and of what does not", async () => {
+    const merged = (inputs: Output[]): Output =>
+      out(op({ case: "merge", value: { inputs: inputs.map((_, i) => ({ input: BigInt(i) })) } }, inputs));
+    const diff = (lower: Output | undefined, upper: Output): Output =>
+      out(
+        op(
+          {
+            case: "diff",
+            value: { lower: { input: lower ? 0n : -1n }, upper: { input: lower ? 1n : 0n } },
+          },
+          lower ? [lower, upper] : [upper],
+        ),
+      );
+    const one = mkfile("/one", "1", mkfile("/both", "first"));
+    const run = {
+      case: "exec" as const,
+      value: {
+        meta: meta("rm /m/one; echo 2 > /m/two; echo second > /m/both"),
+        mounts: [
+          { input: 0n, dest: "/", output: -1n, readonly: true },
+          { input: 1n, dest: "/m", output: 0n },
+        ],
+      },
+    };
+    const changed = out(op(run, [base(), one]));
+    const names = ["/one", "/two", "/both"];
+    expect(await files(changed, names)).toEqual([undefined, "2\n", "second\n"]);
+    const changes = diff(one, changed);
+    expect(await files(changes, names)).toEqual([undefined, "2\n", "second\n"]);
+    // on top of something else the deletion counts as well
+    const other = mkfile("/one", "other", mkfile("/three", "3"));
+    expect(await files(merged([other, changes]), [...names, "/three"])).toEqual([
+      undefined,
+      "2\n",
+      "second\n",
+      "3",
+    ]);
+    // neither stands on the other
+    const between = diff(other, one);
+    expect(await files(between, ["/one", "/both", "/three"])).toEqual(["1", "first", undefined]);
+    expect(await files(merged([other, between]), ["/one", "/both", "/three"])).toEqual([
+      "1",
+      "first",
+      undefined,
+    ]);
+    expect(await files(diff(undefined, one), ["/one"])).toEqual(["1"]);
+  });
+
+  it("a graph becomes an image, scratch as well", async () => {
+    const name = `${services.registry}/llb:1`;
+    const { ExporterResponse } = await client.solve(mkfile("/f", "x"), name);
+    expect(ExporterResponse["containerimage.digest"]).toMatch(/^sha256:/);
+    await expect(client.solve(undefined, `${services.registry}/llb:empty`)).resolves.toBeDefined();
+  });
+
+  it("are refused if they make no sense", async () => {
+    const missing = {
+      node: { graph: new Map<string, Uint8Array>(), digest: `sha256:${"0".repeat(64)}` },
+      index: 0,
+    };
+    await expect(client.solve(missing)).rejects.toThrow(/not before it/);
+    const empty = op({ case: "exec", value: { meta: { args: [] }, mounts: [] } });
+    await expect(client.solve(out(empty))).rejects.toThrow(/args/);
+    const rootless = op({ case: "exec", value: { meta: meta("true"), mounts: [] } });
+    await expect(client.solve(out(rootless))).rejects.toThrow(/root mount/);
+  });
+});
+
+describe("a frontend", () => {
+  it("looks at what is in a result", async () => {
+    const result = mkfile(
+      "/dir/f",
+      "0123456789",
+      out(
+        op({
+          case: "file",
+          value: {
+            actions: [
+              {
+                input: -1n,
+                secondaryInput: -1n,
+                output: 0n,
+                action: { case: "mkdir", value: { path: "/dir", mode: 0o750, ...owner } },
+              },
+            ],
+          },
+        }),
+      ),
+    );
+    await client.gateway(async ({ bridge, headers }) => {
+      const { result: solved } = await bridge.solve({ Definition: definition(result) }, headers);
+      const Ref = solved?.result.case === "ref" ? solved.result.value.id : "";
+      const part = await bridge.readFile(
+        { Ref, FilePath: "/dir/f", Range: { Offset: 2n, Length: 3n } },
+        headers,
+      );
+      expect(new TextDecoder().decode(part.Data)).toBe("234");
+      const { entries } = await bridge.readDir({ Ref, DirPath: "/dir" }, headers);
+      expect(entries).toMatchObject([{ path: "f", size: 10n, mode: 0o644 }]);
+      expect((await bridge.readDir({ Ref, DirPath: "/dir", IncludePattern: "g*" }, headers)).entries).toEqual(
+        [],
+      );
+      const { stat } = await bridge.statFile({ Ref, Path: "/dir" }, headers);
+      expect(stat).toMatchObject({ path: "dir", mode: 2 ** 31 + 0o750 });
+      await expect(bridge.statFile({ Ref, Path: "/none" }, headers)).rejects.toThrow(/no such file/);
+      await expect(bridge.readFile({ Ref, FilePath: "/../../etc/passwd" }, headers)).rejects.toThrow(
+        /no such file/,
+      );
+      await expect(bridge.readFile({ Ref: "unheard", FilePath: "/f" }, headers)).rejects.toThrow(
+        /no such ref/,
+      );
+      return Ref;
+    });
+  });
+
+  it("resolves images, and its error is the build's", async () => {
+    const failed = client.gateway(async ({ bridge, headers }) => {
+      const { Digest, Config } = await bridge.resolveImageConfig({ Ref: services.base }, headers);
+      expect(Digest).toMatch(/^sha256:/);
+      expect(JSON.parse(new TextDecoder().decode(Config))).toMatchObject({ os: "linux" });
+      const { FrontendAPICaps, LLBCaps } = await bridge.ping({}, headers);
+      expect(FrontendAPICaps.map(({ ID }) => ID)).toContain("readfile");
+      expect(LLBCaps.map(({ ID }) => ID)).toContain("diffop");
+      throw new Error("of my own");
+    });
+    await expect(failed).rejects.toThrow("of my own");
+  });
+});

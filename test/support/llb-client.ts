@@ -1,0 +1,106 @@
+// A client that sends graphs itself, as buildctl and BuildKit's library do.
+import { randomUUID } from "node:crypto";
+import { connect as connectHttp2, type ClientHttp2Session } from "node:http2";
+import { connect } from "node:net";
+import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { createClient, type Client } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import {
+  Control,
+  type SolveResponse,
+  type StatusResponse,
+} from "../../src/control/gen/buildkit/control_pb.js";
+import { LLBBridge } from "../../src/control/gen/buildkit/gateway_pb.js";
+import { DefinitionSchema, OpSchema, type Definition } from "../../src/control/gen/buildkit/ops_pb.js";
+import { digestOf } from "../../src/lib/index.js";
+
+export interface Node {
+  readonly graph: ReadonlyMap<string, Uint8Array>;
+  readonly digest: string;
+}
+export interface Output {
+  readonly node: Node;
+  readonly index: number;
+}
+type OpInit = NonNullable<MessageInitShape<typeof OpSchema>["op"]>;
+
+/** An op with its inputs; `undefined` where an input is used means scratch. */
+export function op(body: OpInit, inputs: readonly Output[] = []): Node {
+  const message = create(OpSchema, {
+    op: body,
+    inputs: inputs.map(({ node, index }) => ({ digest: node.digest, index: BigInt(index) })),
+    platform: { Architecture: "amd64", OS: "linux" },
+  });
+  const bytes = toBinary(OpSchema, message);
+  const digest = digestOf(bytes);
+  const graph = new Map(inputs.flatMap(({ node }) => [...node.graph]));
+  return { graph: graph.set(digest, bytes), digest };
+}
+
+export function definition({ node, index }: Output): Definition {
+  const last = create(OpSchema, { inputs: [{ digest: node.digest, index: BigInt(index) }] });
+  return create(DefinitionSchema, { def: [...node.graph.values(), toBinary(OpSchema, last)] });
+}
+
+export interface Gateway {
+  readonly bridge: Client<typeof LLBBridge>;
+  readonly headers: { readonly headers: Record<string, string> };
+}
+
+export class LlbClient {
+  readonly control: Client<typeof Control>;
+  readonly #bridge: Client<typeof LLBBridge>;
+  readonly #session: ClientHttp2Session;
+  readonly #id = randomUUID();
+
+  constructor(socket: string) {
+    const options = { createConnection: () => connect(socket) };
+    const transport = createGrpcTransport({ baseUrl: "http://daemon", nodeOptions: options });
+    this.control = createClient(Control, transport);
+    this.#bridge = createClient(LLBBridge, transport);
+    this.#session = connectHttp2("http://daemon", options);
+    this.#session.on("error", () => undefined);
+    const stream = this.#session.request({
+      ":method": "POST",
+      ":path": "/moby.buildkit.v1.Control/Session",
+      "content-type": "application/grpc",
+      "x-docker-expose-session-uuid": this.#id,
+    });
+    stream.on("error", () => undefined).resume();
+  }
+
+  close(): void {
+    this.#session.destroy();
+  }
+
+  /** @param image pushed under this name */
+  async solve(output: Output | undefined, image?: string): Promise<SolveResponse> {
+    const Definition = output ? definition(output) : create(DefinitionSchema, {});
+    return this.control.solve({ Ref: randomUUID(), Session: this.#id, Definition, Exporters: pushed(image) });
+  }
+
+  /** A build whose frontend is `run`; what it returns is the result's id. */
+  async gateway(run: (gateway: Gateway) => Promise<string>, image?: string): Promise<SolveResponse> {
+    const Ref = randomUUID();
+    const headers = { headers: { "buildkit-controlapi-buildid": Ref } };
+    const solved = this.control.solve({ Ref, Session: this.#id, Exporters: pushed(image) });
+    solved.catch(() => undefined);
+    try {
+      const id = await run({ bridge: this.#bridge, headers });
+      await this.#bridge.return({ result: { result: { case: "ref", value: { id } } } }, headers);
+    } catch (error) {
+      await this.#bridge.return({ error: { code: 2, message: (error as Error).message } }, headers);
+    }
+    return solved;
+  }
+
+  async status(Ref: string): Promise<StatusResponse[]> {
+    const messages: StatusResponse[] = [];
+    for await (const message of this.control.status({ Ref })) messages.push(message);
+    return messages;
+  }
+}
+
+function pushed(image: string | undefined) {
+  return image === undefined ? [] : [{ Type: "image", Attrs: { name: image, push: "true" } }];
+}
