@@ -1,4 +1,5 @@
 // `bluekiln daemon`: BuildKit's API on sockets, until it is told to end.
+import { spawn } from "node:child_process";
 import { setMaxListeners } from "node:events";
 import { Daemon } from "../control/index.js";
 import { runInUserNamespace } from "../linux/index.js";
@@ -35,6 +36,7 @@ export async function daemonCommand(args: readonly string[]): Promise<number> {
     const daemon = new Daemon(options);
     const ended = signaled();
     for (const address of await daemon.listen()) log(`running server on ${address}`);
+    notifySystemd();
     await ended;
     log("stopping server");
     await daemon.close();
@@ -43,6 +45,12 @@ export async function daemonCommand(args: readonly string[]): Promise<number> {
     process.stderr.write(plainFailure(error, debug));
     return 1;
   }
+}
+
+/** Says that it is ready, where systemd waits for it. Node has no sockets of this kind; the command that comes with it has. */
+function notifySystemd(): void {
+  if (process.env["NOTIFY_SOCKET"] === undefined) return;
+  spawn("systemd-notify", ["--ready"], { stdio: "ignore" }).on("error", () => undefined);
 }
 
 /** At the second signal the process ends at once. */

@@ -22,6 +22,9 @@ import type { Address, DaemonOptions, TlsFiles } from "./types.js";
 /** Bytes that a client may send before they are taken. */
 const WINDOW = 16 << 20;
 
+/** Below are standard input, output and error (sd_listen_fds(3)). */
+const FIRST_INHERITED = 3;
+
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #engine: Engine;
@@ -97,8 +100,13 @@ export class Daemon {
       await listening(server, { host: host!.replace(/^\[(.*)\]$/, "$1"), port: Number(port) });
       return `tcp://${host}:${(server.address() as AddressInfo).port}`;
     }
+    if (scheme === "fd") {
+      const fd = inherited(rest!);
+      await listening(server, { fd });
+      return `fd://${fd}`;
+    }
     if (scheme !== "unix")
-      throw new BuildError("ADDRESS_INVALID", `invalid address ${address}; use unix:// or tcp://`);
+      throw new BuildError("ADDRESS_INVALID", `invalid address ${address}; use unix://, tcp:// or fd://`);
     await removeStale(rest!);
     mkdirSync(dirname(rest!), { recursive: true });
     const mask = process.umask(0o777);
@@ -127,7 +135,7 @@ export class Daemon {
 
 function listening(
   server: Http2Server,
-  where: { host?: string; port?: number; path?: string },
+  where: { host?: string; port?: number; path?: string; fd?: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -136,6 +144,15 @@ function listening(
       resolve();
     });
   });
+}
+
+/** A socket that systemd has opened: the first, or the one that is named. @throws BuildError ADDRESS_INVALID */
+function inherited(number: string): number {
+  const count = process.env["LISTEN_PID"] === String(process.pid) ? Number(process.env["LISTEN_FDS"]) : 0;
+  const fd = number === "" ? FIRST_INHERITED : Number(number);
+  if (!(fd >= FIRST_INHERITED && fd < FIRST_INHERITED + count))
+    throw new BuildError("ADDRESS_INVALID", `no socket was passed for fd://${number} (LISTEN_FDS)`);
+  return fd;
 }
 
 function secure({ cert, key, ca }: TlsFiles): object {

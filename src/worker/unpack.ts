@@ -38,11 +38,16 @@ export async function unpackArchive(
 }
 
 const COMPRESSIONS: readonly { magic: Buffer; open: (file: BytePath) => Readable }[] = [
-  { magic: Buffer.from([0x1f, 0x8b]), open: (file) => createReadStream(fsPath(file)).pipe(createGunzip()) },
+  { magic: Buffer.from([0x1f, 0x8b]), open: (file) => streamOf(file).pipe(createGunzip()) },
   { magic: Buffer.from("BZh"), open: (file) => command("bzip2", file) },
   { magic: Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a]), open: (file) => command("xz", file) },
   { magic: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), open: (file) => command("zstd", file) },
 ];
+
+/** Opened in this thread: those that read for Node do not see its mounts. */
+function streamOf(file: BytePath): Readable {
+  return createReadStream("", { fd: openSync(fsPath(file), "r") });
+}
 
 function command(name: string, file: BytePath): Readable {
   const child = spawn(name, ["-dc"], { stdio: [openSync(fsPath(file), "r"), "pipe", "ignore"] });
@@ -60,7 +65,7 @@ function decompressed(file: BytePath): Readable {
   readSync(fd, head, 0, 8, 0);
   closeSync(fd);
   const known = COMPRESSIONS.find(({ magic }) => head.subarray(0, magic.length).equals(magic));
-  return known ? known.open(file) : createReadStream(fsPath(file));
+  return known ? known.open(file) : streamOf(file);
 }
 
 /** Whether the first bytes, uncompressed, are a tar header. */

@@ -1,12 +1,15 @@
 // The daemon's settings, and clients that are not buildx.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDaemon } from "../support/daemon.js";
-import { freePort, makeContext, startServices, type Services } from "../support/services.js";
+import { LlbClient } from "../support/llb-client.js";
+import { freePort, makeContext, ROOT, startServices, type Services } from "../support/services.js";
 
 let services: Services;
 beforeAll(async () => {
@@ -101,6 +104,28 @@ describe("tcp", () => {
     await daemon.buildx(without);
     expect((await daemon.buildx(["inspect", "open"])).stdout).not.toMatch(/Status:\s+running/);
     await daemon.stop();
+  });
+});
+
+describe("systemd", () => {
+  it("passes a socket that is open already", async () => {
+    const path = join(folderOf("activation"), "s");
+    const server = createServer().listen(path);
+    await once(server, "listening");
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+    const command = `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`;
+    const args = [join(ROOT, "bin", "bluekilnd.js"), "--root", folderOf("root"), "--addr", "fd://"];
+    const daemon = spawn("sh", ["-c", command, process.execPath, ...args], {
+      stdio: ["ignore", "ignore", "pipe", fd],
+    });
+    await once(createInterface(daemon.stderr!), "line");
+    server.unref();
+    const client = new LlbClient(path);
+    expect((await client.control.listWorkers({})).record).toHaveLength(1);
+    client.close();
+    daemon.kill("SIGTERM");
+    expect((await once(daemon, "close"))[0]).toBe(0);
+    server.close();
   });
 });
 
