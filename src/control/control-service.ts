@@ -13,6 +13,7 @@ import { exportRequest } from "./exporters.js";
 import { cacheImports } from "./frontend-attrs.js";
 import type { Control, SolveRequest, UsageRecordSchema } from "./gen/buildkit/control_pb.js";
 import type { History } from "./history.js";
+import { SourcePolicy } from "./source-policy.js";
 import type { StatusLog } from "./status.js";
 import type { Sessions } from "./session/sessions.js";
 import type { DaemonOptions } from "./types.js";
@@ -138,6 +139,7 @@ async function startBuild(
     session,
     registry: new RegistryClient(session, options.registries),
     entitlements: new Set(request.Entitlements),
+    policy: new SourcePolicy(request.SourcePolicy ? [request.SourcePolicy] : []),
     exports: exportRequest(request, session, options.environment, signal),
     log,
     signal,

@@ -23,6 +23,7 @@ import {
   hostPlatform,
   parsePlatform,
   type Call,
+  type FrontendHost,
   type FrontendOutcome,
 } from "../frontend/index.js";
 import { goJson } from "../lib/index.js";
@@ -36,6 +37,7 @@ import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
+import type { SourcePolicy } from "./source-policy.js";
 import { StatusLog } from "./status.js";
 
 const CALLS: Readonly<Record<string, Call>> = {
@@ -52,6 +54,7 @@ export interface DaemonBuildOptions {
   readonly registry: RegistryClient;
   readonly entitlements: ReadonlySet<string>;
   readonly exports: ExportRequest;
+  readonly policy: SourcePolicy;
   readonly log: StatusLog;
   readonly signal: AbortSignal;
 }
@@ -145,7 +148,7 @@ export class DaemonBuild {
   async #dockerfile({ attrs, inputs, imports }: SolveOptions): Promise<Result> {
     const { session } = this.#options;
     const request = { ...frontendRequest(attrs, inputs, session.id), buildPlatform: hostPlatform() };
-    const host = this.job.frontendHost(imports);
+    const host = this.frontendHost(imports);
     const requestId = attrs["requestid"] ?? "";
     if (requestId !== "") {
       const call = CALLS[requestId];
@@ -163,6 +166,19 @@ export class DaemonBuild {
     this.#outcomes.push(outcome);
     this.job.warn(outcome.warnings, outcome.source);
     return this.#resultOf(outcome, attrs["multi-platform"] === "true" || outcome.multiPlatform, imports);
+  }
+
+  /** What a frontend may ask, within the client's policy. */
+  frontendHost(imports: readonly CacheImport[] = []): FrontendHost {
+    const host = this.job.frontendHost(imports);
+    return {
+      ...host,
+      resolveImage: (reference, options) => {
+        const scheme = options.layout === undefined ? "docker-image://" : "oci-layout://";
+        const { identifier } = this.#options.policy.source({ identifier: scheme + reference, attrs: {} });
+        return host.resolveImage(identifier.replace(/^[a-z-]+:\/\//, ""), options);
+      },
+    };
   }
 
   /** The outcome as a gateway's result: references, and the images' configs as metadata. */
@@ -187,8 +203,9 @@ export class DaemonBuild {
 
   #ref(definition: Definition, platform: Platform, imports: readonly CacheImport[]) {
     const id = randomUUID().replaceAll("-", "").slice(0, 25);
-    this.#refs.set(id, this.job.load(definition, platform, imports));
-    return { id, def: definitionMessage(definition) };
+    const allowed = this.#options.policy.apply(definition);
+    this.#refs.set(id, this.job.load(allowed, platform, imports));
+    return { id, def: definitionMessage(allowed) };
   }
 
   /** @returns `undefined` for scratch @throws ConnectError for an id that was never given out */

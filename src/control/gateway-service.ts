@@ -60,7 +60,7 @@ export function gatewayService(
       }),
     resolveImageConfig: ({ Ref, Platform, LogName, ResolveMode }, context) =>
       asked(context, async (build) => {
-        const image = await build.job.frontendHost().resolveImage(Ref, {
+        const image = await build.frontendHost().resolveImage(Ref, {
           platform: Platform ? platformOf(Platform) : hostPlatform(),
           resolveMode: ResolveMode === "pull" ? "pull" : "default",
           logName: LogName || `resolve image config for ${Ref}`,
@@ -72,7 +72,7 @@ export function gatewayService(
         if (!Source) throw badRequest("no source was given");
         const [, reference] = /^docker-image:\/\/(.*)$/s.exec(Source.identifier) ?? [];
         if (reference === undefined) return { Source };
-        const image = await build.job.frontendHost().resolveImage(reference, {
+        const image = await build.frontendHost().resolveImage(reference, {
           platform: Platform ? platformOf(Platform) : hostPlatform(),
           resolveMode: ResolveMode === "pull" ? "pull" : "default",
           logName: LogName || `resolve image config for ${Source.identifier}`,

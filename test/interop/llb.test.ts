@@ -1,4 +1,5 @@
 // Graphs that a client sends itself: every op, and what a frontend may ask.
+import { MatchType, PolicyAction } from "../../src/control/gen/buildkit/policy_pb.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDaemon, type TestDaemon } from "../support/daemon.js";
 import { LlbClient, definition, op, type Node, type Output } from "../support/llb-client.js";
@@ -232,5 +233,28 @@ describe("a frontend", () => {
       throw new Error("of my own");
     });
     await expect(failed).rejects.toThrow("of my own");
+  });
+});
+
+describe("source policies", () => {
+  const rule = (action: "ALLOW" | "DENY" | "CONVERT", identifier: string, to = "") => ({
+    action: PolicyAction[action],
+    selector: { identifier, matchType: MatchType.WILDCARD },
+    ...(to !== "" && { updates: { identifier: to } }),
+  });
+
+  it("replace sources, and deny them", async () => {
+    const wanted = out(
+      op({ case: "source", value: { identifier: "docker-image://images.invalid/some/base:1" } }),
+    );
+    const path = services.base.slice(services.base.indexOf("/"));
+    const to = `docker-image://${services.registry}${path.replace(/:.*/, "")}:\${1}`;
+    const convert = rule("CONVERT", "docker-image://images.invalid/some/base:*", to);
+    await expect(client.solve(wanted, undefined, [convert])).resolves.toBeDefined();
+    const deny = rule("DENY", "docker-image://*");
+    await expect(client.solve(base(), undefined, [deny])).rejects.toThrow(/denied by policy/);
+    const allow = rule("ALLOW", `docker-image://${services.registry}/*`);
+    await expect(client.solve(base(), undefined, [deny, allow])).resolves.toBeDefined();
+    await expect(client.solve(wanted, undefined, [deny, convert])).rejects.toThrow(/denied by policy/);
   });
 });

@@ -12,6 +12,7 @@ import {
 } from "../../src/control/gen/buildkit/control_pb.js";
 import { LLBBridge } from "../../src/control/gen/buildkit/gateway_pb.js";
 import { DefinitionSchema, OpSchema, type Definition } from "../../src/control/gen/buildkit/ops_pb.js";
+import type { RuleSchema } from "../../src/control/gen/buildkit/policy_pb.js";
 import { digestOf } from "../../src/lib/index.js";
 
 export interface Node {
@@ -74,9 +75,19 @@ export class LlbClient {
   }
 
   /** @param image pushed under this name */
-  async solve(output: Output | undefined, image?: string): Promise<SolveResponse> {
+  async solve(
+    output: Output | undefined,
+    image?: string,
+    rules: readonly MessageInitShape<typeof RuleSchema>[] = [],
+  ): Promise<SolveResponse> {
     const Definition = output ? definition(output) : create(DefinitionSchema, {});
-    return this.control.solve({ Ref: randomUUID(), Session: this.#id, Definition, Exporters: pushed(image) });
+    return this.control.solve({
+      Ref: randomUUID(),
+      Session: this.#id,
+      Definition,
+      Exporters: pushed(image),
+      SourcePolicy: { rules: [...rules] },
+    });
   }
 
   /** A build whose frontend is `run`; what it returns is the result's id. */

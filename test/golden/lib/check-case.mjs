@@ -8,7 +8,7 @@ import { Engine } from "../../../dist/builder/index.js";
 import { describe } from "../../../dist/cli/describe.js";
 import { failureText, placesOf } from "../../../dist/cli/failure.js";
 import { cacheExport } from "../../../dist/cache/index.js";
-import { imageOptions } from "../../../dist/cli/specs.js";
+import { imageOptions } from "../../../dist/builder/index.js";
 import { formatPlatform, parsePlatform } from "../../../dist/frontend/index.js";
 import { encodeDefinition } from "../../../dist/llb/index.js";
 import { canonical, compareCaches, listLayer } from "./canonical.mjs";

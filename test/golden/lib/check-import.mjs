@@ -15,7 +15,7 @@ import { spawnSync } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { dirname, join } from "node:path";
 import { cacheImport } from "../../../dist/cache/index.js";
-import { imageOptions } from "../../../dist/cli/specs.js";
+import { imageOptions } from "../../../dist/builder/index.js";
 import { writeBlob } from "./azure.mjs";
 import { listLayer } from "./canonical.mjs";
 import { requestOf, withEngine } from "./check-case.mjs";
