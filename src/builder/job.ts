@@ -21,6 +21,7 @@ import type { LayerFormat, Ref } from "../snapshot/index.js";
 import { Solver, type CacheStore, type Edge, type Lookup, type Vertex } from "../solver/index.js";
 import { ImageSource, resolveError } from "../source/index.js";
 import type { TreeEntry } from "../worker/index.js";
+import { FrontendContainer, type ContainerRequest } from "./container.js";
 import type { Engine } from "./engine.js";
 import { importCaches } from "./import-caches.js";
 
@@ -271,6 +272,11 @@ export class Job {
         return files;
       });
     });
+  }
+
+  /** A container with results as its mounts; nothing runs yet. */
+  container(request: ContainerRequest): FrontendContainer {
+    return new FrontendContainer(this.#context, request, this.signal);
   }
 
   /** What a result has at a path. @throws BuildError FILE_MISSING */

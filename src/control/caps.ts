@@ -25,7 +25,8 @@ exporter.sourcedateepoch exporter.multiple cache.azblob
 const FRONTEND = `
 solve.base solve.inlinereturn resolveimage resolveimage.resolvemode readfile return returnmap readdir statfile
 importcaches proto.refarray reference.output frontend.caps frontend.inputs
-gateway.solve.metadata gateway.solve.evaluate gateway.evaluate gateway.warnings source.metaresolver
+gateway.solve.metadata gateway.solve.evaluate gateway.evaluate gateway.warnings gateway.exec gateway.exec.extrahosts gateway.exec.signals
+gateway.exec.secretenv source.metaresolver
 `;
 
 export const LLB_CAPS = capabilities(LLB);

@@ -4,6 +4,8 @@ import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   exportBuild,
+  type ContainerRequest,
+  type FrontendContainer,
   Job,
   packedAs,
   provenance,
@@ -74,6 +76,7 @@ export class DaemonBuild {
   readonly #options: DaemonBuildOptions;
   /** what frontends got, by id */
   readonly #refs = new Map<string, Solution>();
+  readonly #containers = new Map<string, FrontendContainer>();
   /** outcomes of the Dockerfile frontend: where a failed step stands */
   readonly #outcomes: FrontendOutcome[] = [];
   /** of a cache that the client keeps: it puts it in its index */
@@ -216,6 +219,29 @@ export class DaemonBuild {
     return ref;
   }
 
+  /** @throws ConnectError for an id that is taken, or a mount that makes no sense */
+  newContainer(id: string, request: Omit<ContainerRequest, "results">, results: readonly string[]): void {
+    if (this.#containers.has(id))
+      throw new ConnectError(`container ${id} already exists`, Code.AlreadyExists);
+    const solutions = results.map((result) => this.ref(result));
+    this.#containers.set(id, this.job.container({ ...request, results: solutions }));
+  }
+
+  /** @throws ConnectError */
+  container(id: string): FrontendContainer {
+    const container = this.#containers.get(id);
+    if (!container)
+      throw new ConnectError(`container ${id} previously released or not created`, Code.NotFound);
+    return container;
+  }
+
+  /** @throws ConnectError */
+  async releaseContainer(id: string): Promise<void> {
+    const container = this.container(id);
+    this.#containers.delete(id);
+    await container.release();
+  }
+
   /** Solves now what would be solved when it is needed. */
   async evaluate(id: string): Promise<void> {
     const ref = this.ref(id);
@@ -292,6 +318,7 @@ export class DaemonBuild {
   }
 
   async close(): Promise<void> {
+    await Promise.all([...this.#containers.values()].map((container) => container.release()));
     await this.job.close();
   }
 }

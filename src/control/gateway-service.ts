@@ -13,8 +13,10 @@ import { cacheImports } from "./frontend-attrs.js";
 import type { LLBBridge } from "./gen/buildkit/gateway_pb.js";
 import type { StatSchema } from "./gen/fsutil/stat_pb.js";
 import { goMode } from "./session/wire.js";
-import { platformOf, rangeOf, sourceInfoOf } from "./llb.js";
+import { enums } from "../llb/index.js";
+import { mountOf, platformOf, rangeOf, sourceInfoOf } from "./llb.js";
 import type { DaemonOptions } from "./types.js";
+import { execProcesses } from "./processes.js";
 import { workerRecord } from "./worker-record.js";
 
 /** Who asks says for which build. */
@@ -119,6 +121,34 @@ export function gatewayService(
         else build.fail(new ConnectError("frontend returned nothing", Code.Unknown));
         return {};
       }),
+    newContainer: (request, context) =>
+      asked(context, async (build) => {
+        const { ContainerID, Mounts, Network, extraHosts, hostname } = request;
+        const mounts = Mounts.map((mount, i) => ({
+          ...mountOf(mount),
+          input: mount.resultID === "" ? -1 : i,
+          output: -1,
+        }));
+        const hosts = extraHosts.map(({ Host, IP }) => ({ Host, IP }));
+        const network =
+          enums.NET_MODES[Network] === "HOST"
+            ? "HOST"
+            : enums.NET_MODES[Network] === "NONE"
+              ? "NONE"
+              : "UNSET";
+        const results = Mounts.map(({ resultID }) => resultID);
+        build.newContainer(ContainerID, { mounts, network, hostname, extraHosts: hosts }, results);
+        return {};
+      }),
+    releaseContainer: ({ ContainerID }, context) =>
+      asked(context, async (build) => {
+        await build.releaseContainer(ContainerID);
+        return {};
+      }),
+    async *execProcess(messages, context) {
+      const build = await (await entryOf(context)).build;
+      yield* execProcesses(messages, (id) => build.container(id));
+    },
     warn: ({ digest, short, detail, url, info, ranges }, context) =>
       asked(context, async (build) => {
         build.job.progress.emit({

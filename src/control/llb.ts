@@ -139,7 +139,7 @@ function word(words: readonly string[], index: number): string {
   return found;
 }
 
-function mountOf(mount: pb.Mount): Mount {
+export function mountOf(mount: pb.Mount): Mount {
   const { TmpfsOpt, cacheOpt, secretOpt, SSHOpt } = mount;
   const credential = ({ ID, uid, gid, mode, optional }: pb.SecretOpt | pb.SSHOpt) => ({
     ID,

@@ -8,9 +8,11 @@ export {
   type CdiDevices,
 } from "./cdi.js";
 export {
+  execInContainer,
   findRuntime,
   hostResolvConf,
   killLeftovers,
+  ProcessControl,
   runContainer,
   type Runtime,
   type RuntimeWish,

@@ -1,12 +1,13 @@
 // The OCI runtime: which one works here, and running a container with it. Called in a thread whose mount namespace has
 // the container's root and mounts.
-import { spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, posix } from "node:path";
+import { PassThrough } from "node:stream";
 import { BuildError } from "../lib/index.js";
 import { inUserNamespace, mount, unmount } from "../linux/index.js";
-import { runtimeConfig } from "./spec.js";
-import type { ContainerSpec } from "./types.js";
+import { processConfig, runtimeConfig } from "./spec.js";
+import type { ContainerSpec, ProcessSpec } from "./types.js";
 
 export interface Runtime {
   readonly command: string;
@@ -23,6 +24,31 @@ export interface RunOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly onOutput: (stream: 1 | 2, chunk: Buffer) => void;
+  /** of a process that is interactive */
+  readonly control?: ProcessControl | undefined;
+  /** told when it runs, if it is interactive */
+  readonly onStarted?: (() => void) | undefined;
+}
+
+/** What goes to a process: standard input, signals. They may come before it runs. */
+export class ProcessControl {
+  readonly stdin = new PassThrough();
+  readonly #early: string[] = [];
+  #kill: ((signal: string) => void) | undefined;
+
+  kill(signal: string): void {
+    if (this.#kill) this.#kill(signal);
+    else this.#early.push(signal);
+  }
+
+  /** @param kill sends a signal to the process */
+  attach(child: ChildProcess, kill: (signal: string) => void): void {
+    // who ends early does not read to the end
+    child.stdin!.on("error", () => undefined);
+    this.stdin.pipe(child.stdin!);
+    this.#kill = kill;
+    for (const signal of this.#early.splice(0)) kill(signal);
+  }
 }
 
 /** Control groups first: only they keep a step that makes device nodes from opening them. */
@@ -129,7 +155,7 @@ export async function runContainer(
   spec: ContainerSpec,
   options: RunOptions,
 ): Promise<number> {
-  const { id, folder, signal, onOutput } = options;
+  const { id, folder, signal } = options;
   signal.throwIfAborted();
   mkdirSync(folder, { recursive: true });
   writeFileSync(
@@ -137,17 +163,81 @@ export async function runContainer(
     JSON.stringify(runtimeConfig(spec, runtime, cgroupsPath(spec, id))),
   );
   const base = [...runtime.globalArgs, "--root", join(folder, "state")];
-  const child = spawn(runtime.command, [...base, "run", "--bundle", folder, id], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  child.stdout.on("data", (chunk: Buffer) => onOutput(1, chunk));
-  child.stderr.on("data", (chunk: Buffer) => onOutput(2, chunk));
   const kill = (): void => {
     spawnSync(runtime.command, [...base, "kill", id, "KILL"], { stdio: "ignore" });
     spawnSync(runtime.command, [...base, "delete", "--force", id], { stdio: "ignore" });
+  };
+  try {
+    return await runProcess(runtime, [...base, "run", "--bundle", folder, id], options, {
+      end: kill,
+      signal: (name) => void spawnSync(runtime.command, [...base, "kill", id, name], { stdio: "ignore" }),
+      isRunning: () => {
+        const { stdout } = spawnSync(runtime.command, [...base, "state", id], { encoding: "utf8" });
+        return /"status": *"running"/.test(stdout);
+      },
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs another process in a container that runs. @returns its exit code */
+export async function execInContainer(
+  runtime: Runtime,
+  process: ProcessSpec,
+  privileged: boolean,
+  options: RunOptions,
+): Promise<number> {
+  const { id, folder } = options;
+  const name = `exec-${++execs}`;
+  const [config, pid] = [join(folder, `${name}.json`), join(folder, `${name}.pid`)];
+  writeFileSync(config, JSON.stringify(processConfig(process, { privileged, ulimits: [] })));
+  const base = [...runtime.globalArgs, "--root", join(folder, "state")];
+  const kill = (signal: NodeJS.Signals): void => {
+    try {
+      globalThis.process.kill(Number(readFileSync(pid, "utf8")), signal);
+    } catch {
+      // it has ended, or not begun
+    }
+  };
+  return runProcess(runtime, [...base, "exec", "--process", config, "--pid-file", pid, id], options, {
+    end: () => kill("SIGKILL"),
+    signal: (signal) => kill((signal.startsWith("SIG") ? signal : `SIG${signal}`) as NodeJS.Signals),
+    isRunning: () => existsSync(pid),
+  });
+}
+
+let execs = 0;
+
+/** Milliseconds between two looks at whether it runs. */
+const START_INTERVAL = 10;
+
+interface ProcessHandle {
+  readonly end: () => void;
+  readonly signal: (name: string) => void;
+  readonly isRunning: () => boolean;
+}
+
+async function runProcess(
+  runtime: Runtime,
+  args: readonly string[],
+  { signal, onOutput, control, onStarted }: RunOptions,
+  handle: ProcessHandle,
+): Promise<number> {
+  const child = spawn(runtime.command, args, { stdio: [control ? "pipe" : "ignore", "pipe", "pipe"] });
+  child.stdout!.on("data", (chunk: Buffer) => onOutput(1, chunk));
+  child.stderr!.on("data", (chunk: Buffer) => onOutput(2, chunk));
+  control?.attach(child, handle.signal);
+  const watch = onStarted && setInterval(() => handle.isRunning() && started(), START_INTERVAL);
+  const started = (): void => {
+    clearInterval(watch);
+    onStarted?.();
+  };
+  const end = (): void => {
+    handle.end();
     child.kill("SIGKILL");
   };
-  signal.addEventListener("abort", kill, { once: true });
+  signal.addEventListener("abort", end, { once: true });
   try {
     const code = await new Promise<number>((resolve, reject) => {
       child.once("error", reject);
@@ -156,8 +246,8 @@ export async function runContainer(
     signal.throwIfAborted();
     return code;
   } finally {
-    signal.removeEventListener("abort", kill);
-    rmSync(folder, { recursive: true, force: true });
+    clearInterval(watch);
+    signal.removeEventListener("abort", end);
   }
 }
 

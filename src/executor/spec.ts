@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { ALLOWED, ALLOWED_ON } from "./seccomp-calls.js";
 import { hasGroup, inUserNamespace, maySetGroups } from "../linux/index.js";
-import type { ContainerSpec } from "./types.js";
+import type { ContainerSpec, ProcessSpec } from "./types.js";
 
 const CAPABILITIES = [
   "CHOWN",
@@ -74,12 +74,37 @@ const ARCHITECTURES: Readonly<Record<string, readonly string[]>> = {
   arm64: ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
 };
 
+/** The process of a container, or another one in it. */
+export function processConfig(
+  process: ProcessSpec,
+  { privileged, ulimits }: Pick<ContainerSpec, "privileged" | "ulimits">,
+): object {
+  const capabilities = privileged ? ALL_CAPABILITIES.filter(heldByUs) : CAPABILITIES;
+  return {
+    user: {
+      uid: process.uid,
+      gid: process.gid,
+      ...(maySetGroups() && { additionalGids: process.additionalGids }),
+    },
+    args: process.args,
+    env: process.env,
+    cwd: process.cwd,
+    capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+    ...(ulimits.length > 0 && {
+      rlimits: ulimits.map(({ Name, Soft, Hard }) => ({
+        type: `RLIMIT_${Name.toUpperCase()}`,
+        soft: Soft,
+        hard: Hard,
+      })),
+    }),
+  };
+}
+
 export function runtimeConfig(
   spec: ContainerSpec,
   { cgroups, seccompFilter }: { readonly cgroups: boolean; readonly seccompFilter?: string },
   cgroupsPath: string,
 ): object {
-  const capabilities = spec.privileged ? ALL_CAPABILITIES.filter(heldByUs) : CAPABILITIES;
   const namespaces = [
     "pid",
     "ipc",
@@ -90,24 +115,7 @@ export function runtimeConfig(
   ];
   return {
     ociVersion: "1.0.2",
-    process: {
-      user: {
-        uid: spec.process.uid,
-        gid: spec.process.gid,
-        ...(maySetGroups() && { additionalGids: spec.process.additionalGids }),
-      },
-      args: spec.process.args,
-      env: spec.process.env,
-      cwd: spec.process.cwd,
-      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-      ...(spec.ulimits.length > 0 && {
-        rlimits: spec.ulimits.map(({ Name, Soft, Hard }) => ({
-          type: `RLIMIT_${Name.toUpperCase()}`,
-          soft: Soft,
-          hard: Hard,
-        })),
-      }),
-    },
+    process: processConfig(spec.process, spec),
     root: { path: spec.root, readonly: spec.readonlyRoot },
     hostname: spec.hostname,
     ...(seccompFilter !== undefined &&

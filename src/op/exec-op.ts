@@ -5,24 +5,16 @@ import { checkDevicesAllowed, deviceEdits, NO_EDITS } from "../executor/index.js
 import { BuildError, codeOf, digestOf, goJson, wrapError, type Digest, type GoValue } from "../lib/index.js";
 import {
   enums,
-  PLAIN_COPY,
   type DefinitionOp,
   type ExecOp as ExecBody,
   type Mount,
   type Platform,
 } from "../llb/index.js";
-import type { CacheMount, Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import type { RunMount, WritableTree } from "../worker/index.js";
 import { contentDigest, pathSelector, selectorDigest } from "./content-key.js";
 import type { OpContext, RefResult } from "./context.js";
+import { ExecMounts, secretVariables } from "./exec-mounts.js";
 import { isLocalResult } from "./local-op.js";
-
-/** What a step writes to a mount whose result is kept. */
-interface Changes {
-  readonly base: Ref | undefined;
-  readonly tree: WritableTree;
-}
 
 export class ExecOp implements Op<RefResult> {
   readonly #vertex: Digest;
@@ -62,7 +54,7 @@ export class ExecOp implements Op<RefResult> {
   }
 
   async run(inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const { refs, worker, log, containerId, entitlements } = this.#context;
+    const { worker, log, containerId, entitlements } = this.#context;
     const { meta, mounts, network, security, cdiDevices } = this.#exec;
     if (security === "INSECURE" && !entitlements.has("security.insecure")) {
       throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
@@ -72,31 +64,24 @@ export class ExecOp implements Op<RefResult> {
     const runtime = { command: this.#context.runtime, cgroups: meta.cgroupParent !== "" };
     // the thread starts while layers are unpacked; a failure shows when the step runs
     worker.perform("probe", { runtime }, signal).catch(() => undefined);
-    const root = mounts.find((mount) => mount.dest === "/");
-    if (!root) throw new BuildError("LLB_INVALID", "an exec op has to have a root mount");
-    const runMounts: RunMount[] = [];
-    const held: CacheMount[] = [];
-    const changed = new Map<Mount, Changes>();
-    const env = [...meta.env, ...(await this.#secretEnv())];
+    const prepared = new ExecMounts(this.#context, mounts, `exec ${meta.args.join(" ")}`);
+    const env = [...meta.env, ...(await secretVariables(this.#context, this.#exec.secretEnv))];
     try {
-      const target = await this.#writable(root, inputs, changed, signal);
-      // cache folders always in the same order: two steps that lock the same ones never wait for each other
-      for (const mount of [...mounts].sort(byCacheId)) {
-        if (mount === root) continue;
-        const prepared = await this.#mount(mount, inputs, held, changed, signal);
-        if (prepared) runMounts.push(prepared);
-      }
+      const { target, readonlyRoot, others } = await prepared.prepare(
+        inputs.map(({ ref }) => ref),
+        signal,
+      );
       const { exitCode } = await worker.perform(
         "run",
         {
           id: containerId(),
           target,
-          readonlyRoot: root.readonly,
+          readonlyRoot,
           args: meta.args,
           env: [...env, ...proxyEnv(meta.proxyEnv)],
           cwd: meta.cwd === "" ? "/" : meta.cwd,
           user: meta.user,
-          mounts: runMounts.sort((a, b) => (a.destination < b.destination ? -1 : 1)),
+          mounts: others,
           hostname: meta.hostname,
           extraHosts: meta.extraHosts,
           network: network === "NONE" ? "none" : "host",
@@ -107,54 +92,18 @@ export class ExecOp implements Op<RefResult> {
           edits,
         },
         signal,
-        (stream, data) => log(this.#vertex, stream, data),
+        { onOutput: (stream, data) => log(this.#vertex, stream, data) },
       );
       const isValid =
         meta.validExitCodes.length === 0 ? exitCode === 0 : meta.validExitCodes.includes(exitCode);
       if (!isValid) throw new BuildError("RUN_FAILED", `${notCompleted(meta.args)}: exit code: ${exitCode}`);
-      return await this.#results(inputs, changed);
+      return await prepared.results();
     } catch (error) {
       if (codeOf(error) === "USER_UNKNOWN") throw wrapError(error, "RUN_FAILED", notCompleted(meta.args));
       throw error;
     } finally {
-      for (const { tree } of changed.values()) await refs.discard(tree.upper);
-      for (const mount of held) mount.release();
+      await prepared.release();
     }
-  }
-
-  /** Layers to write to on top of what is mounted. */
-  async #writable(
-    mount: Mount,
-    inputs: readonly RefResult[],
-    changed: Map<Mount, Changes>,
-    signal: AbortSignal,
-  ): Promise<WritableTree> {
-    const { refs } = this.#context;
-    const base = mount.input < 0 ? undefined : inputs[mount.input]!.ref;
-    const tree = { layers: await refs.folders(base, signal), ...refs.newFolders() };
-    changed.set(mount, { base, tree });
-    return tree;
-  }
-
-  /** What the step made, by output. */
-  async #results(
-    inputs: readonly RefResult[],
-    changed: ReadonlyMap<Mount, Changes>,
-  ): Promise<readonly RefResult[]> {
-    const { refs, made } = this.#context;
-    const description = `exec ${this.#exec.meta.args.join(" ")}`.slice(0, 200);
-    const outputs: RefResult[] = [];
-    for (const mount of this.#exec.mounts) {
-      // secrets and the like say 0 because they say nothing
-      if (mount.output < 0 || mount.mountType !== "BIND") continue;
-      const changes = mount.readonly ? undefined : changed.get(mount);
-      if (changes) {
-        const ref = await refs.commit(changes.tree.upper, changes.base, description);
-        made(ref);
-        outputs[mount.output] = { ref };
-      } else outputs[mount.output] = { ref: mount.input < 0 ? undefined : inputs[mount.input]!.ref };
-    }
-    return outputs;
   }
 
   /** @throws BuildError PLATFORM_UNSUPPORTED if nothing can run programs of the step's platform */
@@ -170,109 +119,6 @@ export class ExecOp implements Op<RefResult> {
         "install qemu-user-static and binfmt-support, or run the step on the build platform (FROM --platform=$BUILDPLATFORM)",
     );
   }
-
-  async #mount(
-    mount: Mount,
-    inputs: readonly RefResult[],
-    held: CacheMount[],
-    changed: Map<Mount, Changes>,
-    signal: AbortSignal,
-  ): Promise<RunMount | undefined> {
-    const { refs, session } = this.#context;
-    const destination = posix.normalize(mount.dest).replace(/(.)\/$/, "$1");
-    const { readonly } = mount;
-    const layers = mount.input < 0 ? [] : await refs.folders(inputs[mount.input]!.ref, signal);
-    switch (mount.mountType) {
-      case "BIND":
-        if (!readonly && mount.output >= 0) {
-          const tree = await this.#writable(mount, inputs, changed, signal);
-          return { destination, readonly, source: { kind: "writable", tree, selector: mount.selector } };
-        }
-        return {
-          destination,
-          readonly,
-          source: { kind: "tree", tree: { kind: "layers", layers }, selector: mount.selector, scratch: true },
-        };
-      case "TMPFS":
-        return { destination, readonly, source: { kind: "tmpfs", size: mount.TmpfsOpt?.size ?? 0 } };
-      case "CACHE": {
-        const acquired = await this.#acquireCache(mount, inputs[mount.input]?.ref, signal);
-        held.push(acquired);
-        return {
-          destination,
-          readonly,
-          source: { kind: "cache", folder: acquired.folder, selector: mount.selector },
-        };
-      }
-      case "SECRET": {
-        const opt = mount.secretOpt!;
-        const data = await session.secret(opt.ID);
-        if (!data) {
-          if (opt.optional) return undefined;
-          throw new BuildError("SECRET_MISSING", `secret ${opt.ID}: not found`);
-        }
-        return {
-          destination,
-          readonly: true,
-          source: { kind: "file", data, mode: opt.mode, uid: opt.uid, gid: opt.gid },
-        };
-      }
-      case "SSH": {
-        const opt = mount.SSHOpt!;
-        const path = await session.agentSocket(opt.ID);
-        if (path === undefined) {
-          if (opt.optional) return undefined;
-          throw new BuildError("SSH_MISSING", `unset ssh forward key ${opt.ID === "" ? "default" : opt.ID}`);
-        }
-        return {
-          destination,
-          readonly: false,
-          source: { kind: "agent", path, mode: opt.mode, uid: opt.uid, gid: opt.gid },
-        };
-      }
-    }
-  }
-
-  /** The folder of a cache mount; a new one begins as what it is mounted from. */
-  #acquireCache(mount: Mount, base: Ref | undefined, signal: AbortSignal): Promise<CacheMount> {
-    const { cacheMounts, refs, worker } = this.#context;
-    const id = mount.cacheOpt?.ID ?? "";
-    const copy = {
-      kind: "copy" as const,
-      ...{ input: 0, secondaryInput: 0, output: 0 },
-      copy: { ...PLAIN_COPY, src: "/", dest: "/", dirCopyContents: true },
-    };
-    return cacheMounts.acquire(
-      {
-        id,
-        base,
-        sharing: mount.cacheOpt?.sharing ?? "SHARED",
-        description: `cached mount ${mount.dest} from exec ${this.#exec.meta.args.join(" ")} with id "${id}"`,
-        seed: async (upper) => {
-          if (!base) return;
-          const target = { layers: [], upper, work: "" };
-          const sources = [{ kind: "layers" as const, layers: await refs.folders(base, signal) }];
-          await worker.perform("file", { target, actions: [copy], sources }, signal);
-        },
-      },
-      signal,
-    );
-  }
-
-  async #secretEnv(): Promise<string[]> {
-    const env: string[] = [];
-    for (const { ID, name, optional } of this.#exec.secretEnv) {
-      const data = await this.#context.session.secret(ID);
-      if (data) env.push(`${name}=${Buffer.from(data).toString()}`);
-      else if (!optional) throw new BuildError("SECRET_MISSING", `secret ${ID}: not found`);
-    }
-    return env;
-  }
-}
-
-function byCacheId(a: Mount, b: Mount): number {
-  const [x, y] = [a.cacheOpt?.ID ?? "", b.cacheOpt?.ID ?? ""];
-  return x < y ? -1 : x > y ? 1 : 0;
 }
 
 /** What processors run besides their own programs. */

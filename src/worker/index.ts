@@ -1,2 +1,2 @@
 export type * from "./types.js";
-export { Worker, type OutputListener } from "./worker.js";
+export { Worker, type OutputListener, type ProcessInput } from "./worker.js";

@@ -3,6 +3,9 @@ import type { TaskName } from "./types.js";
 
 export type ThreadMessage =
   | { readonly kind: "task"; readonly id: number; readonly task: TaskName; readonly params: unknown }
+  /** of a process's standard input; `undefined` is its end */
+  | { readonly kind: "input"; readonly id: number; readonly chunk: Uint8Array | undefined }
+  | { readonly kind: "signal"; readonly id: number; readonly signal: string }
   | { readonly kind: "abort"; readonly id: number };
 
 export type ThreadReply =
@@ -14,4 +17,5 @@ export type ThreadReply =
       readonly message: string;
       readonly stack: string;
     }
+  | { readonly kind: "started"; readonly id: number }
   | { readonly kind: "output"; readonly id: number; readonly stream: 1 | 2; readonly chunk: Uint8Array };

@@ -11,11 +11,13 @@ import {
 } from "node:fs";
 import { connect, createServer } from "node:net";
 import {
+  execInContainer,
   findRuntime,
   hostResolvConf,
   lookupUser,
   runContainer,
   type ContainerMount,
+  type ProcessControl,
   type Runtime,
   type RuntimeWish,
 } from "../executor/index.js";
@@ -24,7 +26,7 @@ import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/inde
 import { BuildError } from "../lib/index.js";
 import { makeFolders } from "./copy.js";
 import type { Mounts } from "./mounts.js";
-import type { RunMount, RunTask } from "./types.js";
+import type { ExecTask, RunMount, RunTask } from "./types.js";
 
 const runtimes = new Map<string, Runtime>();
 
@@ -34,7 +36,21 @@ export interface RunContext {
   readonly own: string;
   readonly signal: AbortSignal;
   readonly onOutput: (stream: 1 | 2, chunk: Buffer) => void;
+  /** of a process that is interactive */
+  readonly control?: ProcessControl | undefined;
+  readonly onStarted?: (() => void) | undefined;
 }
+
+interface RunningContainer {
+  readonly runtime: Runtime;
+  readonly folder: string;
+  /** a file of its root */
+  readonly read: (path: string) => string;
+  readonly privileged: boolean;
+}
+
+/** By id: other commands can be run in them. */
+const containers = new Map<string, RunningContainer>();
 
 /** Looked for once in a thread. */
 export function chooseRuntime(wish: RuntimeWish, folder: string): Runtime {
@@ -45,7 +61,7 @@ export function chooseRuntime(wish: RuntimeWish, folder: string): Runtime {
 }
 
 export async function runTask(task: RunTask, context: RunContext): Promise<{ exitCode: number }> {
-  const { mounts, own, signal, onOutput } = context;
+  const { mounts, own, signal, onOutput, control, onStarted } = context;
   const runtime = chooseRuntime(task.runtime, own);
 
   const root = mounts.writable(task.target);
@@ -93,9 +109,8 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
       containerMounts.push(await prepareMount(mount, mounts, systemFile, system, closers));
     const { edits } = task;
     containerMounts.push(...edits.mounts);
-    const env = task.env.some((entry) => entry.startsWith("PATH="))
-      ? task.env
-      : ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...task.env];
+    const folder = `${own}/c-${task.id}`;
+    containers.set(task.id, { runtime, folder, read, privileged: task.privileged });
     const exitCode = await runContainer(
       runtime,
       {
@@ -103,7 +118,7 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
         readonlyRoot: task.readonlyRoot,
         process: {
           args: task.args,
-          env: [...env, ...edits.env],
+          env: [...withPath(task.env), ...edits.env],
           cwd: task.cwd,
           ...user,
           additionalGids: [...user.additionalGids, ...edits.additionalGids],
@@ -117,13 +132,33 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
         devices: edits.devices,
         hooks: edits.hooks,
       },
-      { id: task.id, folder: `${own}/c-${task.id}`, signal, onOutput },
+      { id: task.id, folder, signal, onOutput, control, onStarted },
     );
     return { exitCode };
   } finally {
+    containers.delete(task.id);
     for (const close of closers) close();
     cleanup();
   }
+}
+
+/** Another command in a container. @throws BuildError CONTAINER_GONE */
+export async function execTask(
+  task: ExecTask,
+  { signal, onOutput, control, onStarted }: Omit<RunContext, "mounts" | "own">,
+): Promise<{ exitCode: number }> {
+  const container = containers.get(task.container);
+  if (!container) throw new BuildError("CONTAINER_GONE", `container ${task.container} does not run`);
+  const { runtime, folder, read, privileged } = container;
+  const { args, cwd } = task;
+  const process = { args, env: withPath(task.env), cwd, ...lookupUser(task.user, read) };
+  const options = { id: task.container, folder, signal, onOutput, control, onStarted };
+  return { exitCode: await execInContainer(runtime, process, privileged, options) };
+}
+
+function withPath(env: readonly string[]): readonly string[] {
+  if (env.some((entry) => entry.startsWith("PATH="))) return env;
+  return ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...env];
 }
 
 function hostsFile(task: RunTask): string {

@@ -12,8 +12,9 @@ import { runLocalTask } from "./local-task.js";
 import { Mounts } from "./mounts.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
 import { runReadTask } from "./read-task.js";
-import { chooseRuntime, runTask } from "./run-task.js";
-import type { TaskMap, TaskName } from "./types.js";
+import { ProcessControl } from "../executor/index.js";
+import { chooseRuntime, execTask, runTask } from "./run-task.js";
+import type { TaskMap, TaskName, RunTask } from "./types.js";
 
 interface ThreadData {
   readonly stateRoot: string;
@@ -24,6 +25,8 @@ interface ThreadData {
 const { stateRoot, own, name } = workerData as ThreadData;
 const port = parentPort!;
 const running = new Map<number, AbortController>();
+/** of processes that are interactive */
+const inputs = new Map<number, ProcessControl>();
 Mounts.prepareThread(stateRoot);
 
 port.on("message", (message: ThreadMessage) => {
@@ -31,7 +34,18 @@ port.on("message", (message: ThreadMessage) => {
     running.get(message.id)?.abort(new BuildError("CANCELED", "context canceled"));
     return;
   }
+  if (message.kind === "input") {
+    const stdin = inputs.get(message.id)?.stdin;
+    if (message.chunk) stdin?.write(message.chunk);
+    else stdin?.end();
+    return;
+  }
+  if (message.kind === "signal") {
+    inputs.get(message.id)?.kill(message.signal);
+    return;
+  }
   const { id, task, params } = message;
+  if (task === "exec" || (params as RunTask).isInteractive) inputs.set(id, new ProcessControl());
   const controller = new AbortController();
   running.set(id, controller);
   const reply = (answer: ThreadReply): void => port.postMessage(answer);
@@ -46,7 +60,10 @@ port.on("message", (message: ThreadMessage) => {
         stack: (error as Error).stack ?? "",
       }),
     )
-    .finally(() => running.delete(id));
+    .finally(() => {
+      running.delete(id);
+      inputs.delete(id);
+    });
 });
 
 async function perform<K extends TaskName>(
@@ -56,6 +73,10 @@ async function perform<K extends TaskName>(
   signal: AbortSignal,
 ): Promise<unknown> {
   using mounts = new Mounts(stateRoot, own, `${name}${id}`);
+  const onOutput = (stream: 1 | 2, chunk: Uint8Array): void =>
+    port.postMessage({ kind: "output", id, stream, chunk } satisfies ThreadReply);
+  const control = inputs.get(id);
+  const onStarted = control && ((): void => port.postMessage({ kind: "started", id } satisfies ThreadReply));
   const tasks: { [T in TaskName]: (p: TaskMap[T]["params"]) => Promise<unknown> } = {
     apply: (p) =>
       applyLayer(
@@ -90,14 +111,8 @@ async function perform<K extends TaskName>(
     probe: async (p) => {
       chooseRuntime(p.runtime, own);
     },
-    run: (p) =>
-      runTask(p, {
-        mounts,
-        own,
-        signal,
-        onOutput: (stream, chunk) =>
-          port.postMessage({ kind: "output", id, stream, chunk } satisfies ThreadReply),
-      }),
+    exec: (p) => execTask(p, { signal, onOutput, control, onStarted }),
+    run: (p) => runTask(p, { mounts, own, signal, onOutput, control, onStarted }),
   };
   return await tasks[task](params);
 }

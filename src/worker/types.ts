@@ -112,6 +112,8 @@ export interface RunTask {
   readonly id: string;
   readonly target: WritableTree;
   readonly readonlyRoot: boolean;
+  /** it has a standard input, and takes signals */
+  readonly isInteractive?: boolean;
   readonly args: readonly string[];
   readonly env: readonly string[];
   readonly cwd: string;
@@ -126,6 +128,16 @@ export interface RunTask {
   /** --cgroup-parent, or "" */
   readonly cgroupParent: string;
   readonly edits: ContainerEdits;
+}
+
+/** Another command in a container that runs. */
+export interface ExecTask {
+  /** its id */
+  readonly container: string;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly user: string;
 }
 
 export interface ExportTask {
@@ -176,6 +188,7 @@ export interface TaskMap {
   usage: { params: { readonly folders: readonly string[] }; result: (number | undefined)[] };
   /** makes ready for containers */
   probe: { params: { readonly runtime: RuntimeWish }; result: undefined };
+  exec: { params: ExecTask; result: { exitCode: number } };
   run: { params: RunTask; result: { exitCode: number } };
   export: { params: ExportTask; result: undefined };
   list: { params: ListTask; result: TreeEntry[] };

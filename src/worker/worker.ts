@@ -15,10 +15,26 @@ export interface WorkerOptions {
 
 export type OutputListener = (stream: 1 | 2, chunk: Uint8Array) => void;
 
+/** What goes to a process that is interactive. */
+export interface ProcessInput {
+  /** @param chunk of its standard input; `undefined` is its end */
+  write(chunk: Uint8Array | undefined): void;
+  /** @param signal "SIGTERM" */
+  signal(signal: string): void;
+}
+
+export interface ProcessListeners {
+  readonly onOutput: OutputListener;
+  /** told at once, before the process runs */
+  readonly onInput?: (input: ProcessInput) => void;
+  /** told when it runs, if it is interactive */
+  readonly onStarted?: () => void;
+}
+
 interface Pending {
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
-  readonly onOutput: OutputListener | undefined;
+  readonly listeners: ProcessListeners | undefined;
 }
 
 interface Slot {
@@ -42,19 +58,26 @@ export class Worker {
     task: K,
     params: TaskMap[K]["params"],
     signal: AbortSignal,
-    onOutput?: OutputListener,
+    listeners?: ProcessListeners,
   ): Promise<TaskMap[K]["result"]> {
     signal.throwIfAborted();
     const slot =
-      task === "run" || task === "probe" ? (this.#containers ??= this.#start("c")) : this.#fileSlot();
+      task === "run" || task === "exec" || task === "probe"
+        ? (this.#containers ??= this.#start("c"))
+        : this.#fileSlot();
     const id = ++this.#nextId;
     const abort = (): void => slot.thread.postMessage({ kind: "abort", id } satisfies ThreadMessage);
     signal.addEventListener("abort", abort, { once: true });
     try {
       return await new Promise<TaskMap[K]["result"]>((resolve, reject) => {
-        slot.pending.set(id, { resolve: resolve, reject, onOutput });
+        slot.pending.set(id, { resolve: resolve, reject, listeners });
         slot.thread.ref();
         slot.thread.postMessage({ kind: "task", id, task, params } satisfies ThreadMessage);
+        const post = (message: ThreadMessage): void => slot.thread.postMessage(message);
+        listeners?.onInput?.({
+          write: (chunk) => post({ kind: "input", id, chunk }),
+          signal: (name) => post({ kind: "signal", id, signal: name }),
+        });
       });
     } finally {
       signal.removeEventListener("abort", abort);
@@ -96,7 +119,8 @@ export class Worker {
     thread.on("message", (reply: ThreadReply) => {
       const pending = slot.pending.get(reply.id);
       if (!pending) return;
-      if (reply.kind === "output") pending.onOutput?.(reply.stream, reply.chunk);
+      if (reply.kind === "output") pending.listeners?.onOutput(reply.stream, reply.chunk);
+      else if (reply.kind === "started") pending.listeners?.onStarted?.();
       else if (reply.kind === "result") pending.resolve(reply.result as never);
       else pending.reject(new BuildError(reply.code, reply.message, { cause: reply.stack }));
     });

@@ -1,8 +1,17 @@
 // Graphs that a client sends itself: every op, and what a frontend may ask.
+import { MountType } from "../../src/control/gen/buildkit/ops_pb.js";
 import { MatchType, PolicyAction } from "../../src/control/gen/buildkit/policy_pb.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDaemon, type TestDaemon } from "../support/daemon.js";
-import { LlbClient, definition, op, type Node, type Output } from "../support/llb-client.js";
+import {
+  LlbClient,
+  Process,
+  definition,
+  op,
+  type Gateway,
+  type Node,
+  type Output,
+} from "../support/llb-client.js";
 import { startServices, type Services } from "../support/services.js";
 
 let services: Services;
@@ -256,5 +265,65 @@ describe("source policies", () => {
     const allow = rule("ALLOW", `docker-image://${services.registry}/*`);
     await expect(client.solve(base(), undefined, [deny, allow])).resolves.toBeDefined();
     await expect(client.solve(wanted, undefined, [deny, convert])).rejects.toThrow(/denied by policy/);
+  });
+});
+
+describe("a frontend's container", () => {
+  it("runs processes, with their input, output, signals and exit codes", async () => {
+    await client.gateway(async ({ bridge, headers }) => {
+      const { result } = await bridge.solve(
+        { Definition: definition(mkfile("/given", "given", base())) },
+        headers,
+      );
+      const resultID = result?.result.case === "ref" ? result.result.value.id : "";
+      const Mounts = [
+        { dest: "/", resultID },
+        { dest: "/tmp", mountType: MountType.TMPFS },
+      ];
+      await bridge.newContainer({ ContainerID: "c", Mounts, hostname: "inside" }, headers);
+      const first = new Process(bridge, headers, "first", "cat /given; hostname; cat; exit 4");
+      first.write("typed");
+      const second = new Process(bridge, headers, "second", "echo other >&2; touch /made; exit 5");
+      expect(await second.ended).toEqual({ code: 5, out: "", err: "other\n" });
+      const third = new Process(
+        bridge,
+        headers,
+        "third",
+        "test -f /made && trap 'exit 6' TERM; while :; do sleep 0.1; done",
+      );
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      third.signal("SIGTERM");
+      expect((await third.ended).code).toBe(6);
+      first.write(undefined);
+      expect(await first.ended).toEqual({ code: 4, out: "giveninside\ntyped", err: "" });
+      await bridge.releaseContainer({ ContainerID: "c" }, headers);
+      await expect(bridge.releaseContainer({ ContainerID: "c" }, headers)).rejects.toThrow(
+        /released or not created/,
+      );
+      return resultID;
+    });
+  });
+
+  it("ends when it is released, and with its build", async () => {
+    const start = async ({ bridge, headers }: Gateway): Promise<Process> => {
+      const { result } = await bridge.solve({ Definition: definition(base()) }, headers);
+      const resultID = result?.result.case === "ref" ? result.result.value.id : "";
+      await bridge.newContainer({ ContainerID: "c", Mounts: [{ dest: "/", resultID }] }, headers);
+      const process = new Process(bridge, headers, "p", "sleep 4321");
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return process;
+    };
+    await client.gateway(async (gateway) => {
+      const process = await start(gateway);
+      await gateway.bridge.releaseContainer({ ContainerID: "c" }, gateway.headers);
+      expect((await process.ended).code).not.toBe(0);
+      return "";
+    });
+    let left: Process | undefined;
+    await client.gateway(async (gateway) => {
+      left = await start(gateway);
+      return "";
+    });
+    expect((await left!.ended).code).not.toBe(0);
   });
 });

@@ -10,7 +10,7 @@ import {
   type SolveResponse,
   type StatusResponse,
 } from "../../src/control/gen/buildkit/control_pb.js";
-import { LLBBridge } from "../../src/control/gen/buildkit/gateway_pb.js";
+import { ExecMessageSchema, LLBBridge } from "../../src/control/gen/buildkit/gateway_pb.js";
 import { DefinitionSchema, OpSchema, type Definition } from "../../src/control/gen/buildkit/ops_pb.js";
 import type { RuleSchema } from "../../src/control/gen/buildkit/policy_pb.js";
 import { digestOf } from "../../src/lib/index.js";
@@ -114,4 +114,62 @@ export class LlbClient {
 
 function pushed(image: string | undefined) {
   return image === undefined ? [] : [{ Type: "image", Attrs: { name: image, push: "true" } }];
+}
+
+export interface ProcessEnd {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A process in a container "c". */
+export class Process {
+  readonly ended: Promise<ProcessEnd>;
+  readonly #queue: MessageInitShape<typeof ExecMessageSchema>[] = [];
+  readonly #id: string;
+  #wake = (): void => undefined;
+
+  constructor(bridge: Gateway["bridge"], headers: Gateway["headers"], id: string, script: string) {
+    this.#id = id;
+    const Meta = { args: ["/bin/sh", "-c", script], env: ["PATH=/bin"], cwd: "/" };
+    this.#send({ case: "Init", value: { ContainerID: "c", Meta, Fds: [0, 1, 2] } });
+    this.ended = this.#run(bridge, headers);
+  }
+
+  #send(Input: Exclude<MessageInitShape<typeof ExecMessageSchema>["Input"], undefined>): void {
+    this.#queue.push({ ProcessID: this.#id, Input });
+    this.#wake();
+  }
+
+  write(text: string | undefined): void {
+    const Data = text === undefined ? new Uint8Array() : new TextEncoder().encode(text);
+    this.#send({ case: "File", value: { Fd: 0, Data, EOF: text === undefined } });
+  }
+
+  signal(Name: string): void {
+    this.#send({ case: "Signal", value: { Name } });
+  }
+
+  async #run(bridge: Gateway["bridge"], headers: Gateway["headers"]): Promise<ProcessEnd> {
+    let isDone = false;
+    const messages = async function* (this: Process) {
+      while (!isDone) {
+        const message = this.#queue.shift();
+        if (message) yield message;
+        else await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    };
+    const texts = ["", "", ""];
+    let code = -1;
+    for await (const { Input } of bridge.execProcess(messages.call(this), headers)) {
+      if (Input.case === "File")
+        texts[Input.value.Fd] = texts[Input.value.Fd]! + new TextDecoder().decode(Input.value.Data);
+      else if (Input.case === "Exit") code = Input.value.Code;
+      else if (Input.case === "Done") {
+        isDone = true;
+        this.#wake();
+      }
+    }
+    return { code, out: texts[1]!, err: texts[2]! };
+  }
 }
