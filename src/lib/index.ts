@@ -10,3 +10,4 @@ export * from "./csv.js";
 export * from "./glob.js";
 export * from "./pattern.js";
 export * from "./within.js";
+export * from "./shared-work.js";

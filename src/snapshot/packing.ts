@@ -1,6 +1,7 @@
 // Layers as blobs: packed from their folders once, in other compressions where those are forced.
 import type { BlobStore } from "../content/index.js";
 import type { LayerBlob } from "../layer/index.js";
+import { SharedWork } from "../lib/index.js";
 import type { DiffTask, Worker } from "../worker/index.js";
 import { compressionOf, DEFAULT_FORMAT, layerMediaType, type LayerFormat } from "./format.js";
 import type { LayerTable } from "./layer-table.js";
@@ -17,7 +18,7 @@ export interface PackingOptions {
 
 export class Packing {
   readonly #options: PackingOptions;
-  readonly #running = new Map<string, Promise<LayerDescriptor>>();
+  readonly #running = new SharedWork<string, LayerDescriptor>();
 
   constructor(options: PackingOptions) {
     this.#options = options;
@@ -30,13 +31,9 @@ export class Packing {
     const variant = ref.variants.find((one) => compressionOf(one) === compression);
     if (ref.blob && variant && this.#options.blobs.has(variant.digest)) return variant;
     const key = ref.blob ? `${ref.id} ${compression}` : String(ref.id);
-    let running = this.#running.get(key);
-    if (!running) {
-      const work = ref.blob ? this.#convert(ref, format, signal) : this.#pack(ref, format, signal);
-      running = work.finally(() => this.#running.delete(key));
-      this.#running.set(key, running);
-    }
-    const packed = await running;
+    const packed = await this.#running.run(key, signal, () =>
+      ref.blob ? this.#convert(ref, format, signal) : this.#pack(ref, format, signal),
+    );
     // somebody else may have packed it first, in another way
     return force && compressionOf(packed) !== compression ? this.pack(ref, signal, format) : packed;
   }

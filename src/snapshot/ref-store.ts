@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { BuildError, codeOf, type Digest } from "../lib/index.js";
+import { BuildError, codeOf, SharedWork, type Digest } from "../lib/index.js";
 import type { BlobProvider, BlobStore, Database, StateDir } from "../content/index.js";
 import type { Worker } from "../worker/index.js";
 import { Activity } from "./activity.js";
@@ -27,7 +27,7 @@ export class RefStore {
   readonly #blobs: BlobStore;
   readonly #worker: Worker;
   readonly #packing: Packing;
-  readonly #unpacking = new Map<number, Promise<void>>();
+  readonly #unpacking = new SharedWork<number, void>();
   /** blobs that a provider could not give, though it should have them */
   readonly #failed = new WeakMap<BlobProvider, Set<Digest>>();
   #active = 0;
@@ -142,12 +142,7 @@ export class RefStore {
     const files = missing.map((layer) => this.#fetch(layer, signal));
     for (const file of files) file.catch(() => undefined);
     for (const [i, layer] of missing.entries()) {
-      let running = this.#unpacking.get(layer.id);
-      if (!running) {
-        running = this.#unpackOne(layer, files[i]!, signal).finally(() => this.#unpacking.delete(layer.id));
-        this.#unpacking.set(layer.id, running);
-      }
-      await running;
+      await this.#unpacking.run(layer.id, signal, () => this.#unpackOne(layer, files[i]!, signal));
     }
   }
 

@@ -1,5 +1,6 @@
 // The real docker buildx, driver remote, against the daemon.
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import {
   existsSync,
@@ -374,6 +375,27 @@ describe("clients", () => {
     const outs = Array.from({ length: 5 }, () => newFolder("out"));
     await Promise.all(outs.map((out) => built(["--output", out, folder])));
     expect(new Set(outs.map((out) => readFileSync(join(out, "once"), "utf8"))).size).toBe(1);
+  });
+
+  it("do not lose what they share with one that cancels", async () => {
+    const own = await startDaemon(services.work);
+    const noise = makeContext(services.work, { Dockerfile: `FROM ${services.base}\nCOPY f /\n` });
+    writeFileSync(join(noise, "f"), randomBytes(30 << 20));
+    const image = `${services.registry}/large:1`;
+    expect((await own.buildx(["build", "--push", "-t", image, noise])).status).toBe(0);
+    await own.buildx(["prune", "--all", "--force"]);
+    // both unpack the same layers, which takes a while; one gives up meanwhile
+    const runs = ["one", "two"].map((text) => context({ Dockerfile: `FROM ${image}\nRUN echo ${text}\n` }));
+    for (const delay of [150, 300, 450]) {
+      const first = own.startBuildx(["build", "--progress=plain", runs[0]!]);
+      const second = own.buildx(["build", "--progress=plain", runs[1]!]);
+      await sleep(delay);
+      first.kill("SIGINT");
+      const { status, stderr } = await second;
+      expect(`${status} ${stderr}`).toMatch(/^0 /);
+      await own.buildx(["prune", "--all", "--force"]);
+    }
+    await own.stop();
   });
 
   it("see the daemon end in order, and nothing is left", async () => {
