@@ -11,7 +11,6 @@ import {
   provenance,
   type Engine,
   type ExportRequest,
-  type Outcome,
   type Outcomes,
   type ProvenanceRequest,
   type Solution,
@@ -21,9 +20,7 @@ import {
   buildDockerfile,
   describeDockerfile,
   descriptionJson,
-  formatPlatform,
   hostPlatform,
-  parsePlatform,
   type Call,
   type FrontendHost,
   type FrontendOutcome,
@@ -39,6 +36,7 @@ import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
+import { outcomesOf, resultOf, type GivenRef } from "./results.js";
 import type { SourcePolicy } from "./source-policy.js";
 import { StatusLog } from "./status.js";
 
@@ -168,7 +166,8 @@ export class DaemonBuild {
     this.#provenance = provenanceRequest(attrs, this.#options.id, this.#startedAt);
     this.#outcomes.push(outcome);
     this.job.warn(outcome.warnings, outcome.source);
-    return this.#resultOf(outcome, attrs["multi-platform"] === "true" || outcome.multiPlatform, imports);
+    const isMulti = attrs["multi-platform"] === "true" || outcome.multiPlatform;
+    return resultOf(outcome, isMulti, (definition, platform) => this.#ref(definition, platform, imports));
   }
 
   /** What a frontend may ask, within the client's policy. */
@@ -184,27 +183,7 @@ export class DaemonBuild {
     };
   }
 
-  /** The outcome as a gateway's result: references, and the images' configs as metadata. */
-  #resultOf({ results }: FrontendOutcome, isMulti: boolean, imports: readonly CacheImport[]): Result {
-    const metadata: Record<string, Uint8Array> = {};
-    const refs: Record<string, { id: string; def?: DefinitionMessage }> = {};
-    const platforms = results.map(({ platform }) => ({
-      ID: formatPlatform(platform),
-      Platform: platformJson(platform),
-    }));
-    results.forEach(({ definition, platform, config, baseConfig }, i) => {
-      const id = platforms[i]!.ID;
-      const suffix = isMulti ? `/${id}` : "";
-      metadata[`containerimage.config${suffix}`] = Buffer.from(config);
-      if (baseConfig !== undefined) metadata[`containerimage.base.config${suffix}`] = Buffer.from(baseConfig);
-      refs[id] = definition ? this.#ref(definition, platform, imports) : { id: "" };
-    });
-    metadata["refs.platforms"] = Buffer.from(JSON.stringify({ Platforms: platforms }));
-    if (isMulti) return create(ResultSchema, { result: { case: "refs", value: { refs } }, metadata });
-    return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, metadata });
-  }
-
-  #ref(definition: Definition, platform: Platform, imports: readonly CacheImport[]) {
+  #ref(definition: Definition, platform: Platform, imports: readonly CacheImport[]): GivenRef {
     const id = randomUUID().replaceAll("-", "").slice(0, 25);
     const allowed = this.#options.policy.apply(definition);
     this.#refs.set(id, this.job.load(allowed, platform, imports));
@@ -251,7 +230,7 @@ export class DaemonBuild {
   /** @returns what clients are told of the build */
   async export(result: Result): Promise<Record<string, unknown>> {
     const request = { ...this.#options.exports, provenance: () => this.#provenance };
-    const outcomes = this.#outcomesOf(result);
+    const outcomes = outcomesOf(result, (id) => this.ref(id));
     const metadata = await exportBuild(this.job, request, outcomes);
     if (this.#provenance) this.#predicates = this.#predicatesOf(this.#provenance, outcomes);
     if (!this.#cacheManifest) return metadata;
@@ -269,44 +248,6 @@ export class DaemonBuild {
     );
   }
 
-  #outcomesOf({ result, metadata }: Result): Outcomes {
-    const text = (key: string): string | undefined => {
-      const data = metadata[key];
-      return data && Buffer.from(data).toString();
-    };
-    const known = text("refs.platforms");
-    const platforms = known ? (JSON.parse(known) as { Platforms: { ID: string }[] }).Platforms : undefined;
-    const outcome = (id: string, ref: string, suffix: string): Outcome => {
-      const platform = parsePlatform(id);
-      return {
-        solution: this.ref(ref),
-        platform,
-        config: text(`containerimage.config${suffix}`) ?? emptyConfig(platform),
-        baseConfig: text(`containerimage.base.config${suffix}`),
-      };
-    };
-    const host = formatPlatform(hostPlatform());
-    switch (result.case) {
-      case "refs": {
-        const refs = Object.entries(result.value.refs);
-        const ids = platforms?.map(({ ID }) => ID) ?? refs.map(([id]) => id);
-        return {
-          multiPlatform: true,
-          results: ids.map((id) => outcome(id, result.value.refs[id]?.id ?? "", `/${id}`)),
-        };
-      }
-      case "ref":
-        return {
-          multiPlatform: false,
-          results: [outcome(platforms?.[0]?.ID ?? host, result.value.id, "")],
-        };
-      case "refDeprecated":
-        return { multiPlatform: false, results: [outcome(platforms?.[0]?.ID ?? host, result.value, "")] };
-      default:
-        return { multiPlatform: false, results: [outcome(platforms?.[0]?.ID ?? host, "", "")] };
-    }
-  }
-
   /** A step's error with its place in the Dockerfile. */
   located(error: unknown): { error: unknown; step: string | undefined } {
     const step = this.job.failedStep(error);
@@ -321,19 +262,4 @@ export class DaemonBuild {
     await Promise.all([...this.#containers.values()].map((container) => container.release()));
     await this.job.close();
   }
-}
-
-function platformJson({ Architecture, OS, Variant }: Platform): object {
-  return { architecture: Architecture, os: OS, ...(Variant && { variant: Variant }) };
-}
-
-/** For graphs that come without one. */
-function emptyConfig({ Architecture, OS, Variant }: Platform): string {
-  return goJson({
-    architecture: Architecture,
-    os: OS,
-    variant: Variant || undefined,
-    config: { Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], WorkingDir: "/" },
-    rootfs: { type: "layers", diff_ids: null },
-  });
 }

@@ -1,0 +1,88 @@
+// Results of frontends as the gateway has them, and what the exporters need of them: references, and the images' configs
+// as metadata. Source of the names: BuildKit's exporter/containerimage/exptypes.
+import { create } from "@bufbuild/protobuf";
+import type { Outcome, Outcomes, Solution } from "../builder/index.js";
+import { formatPlatform, hostPlatform, parsePlatform, type FrontendOutcome } from "../frontend/index.js";
+import { goJson } from "../lib/index.js";
+import type { Definition, Platform } from "../llb/index.js";
+import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
+import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
+
+const CONFIG = "containerimage.config";
+const BASE_CONFIG = "containerimage.base.config";
+const PLATFORMS = "refs.platforms";
+
+export interface GivenRef {
+  readonly id: string;
+  readonly def?: DefinitionMessage;
+}
+
+/**
+ * @param isMulti one reference for each platform, even if there is one
+ * @param refOf gives out a reference to a graph
+ */
+export function resultOf(
+  { results }: FrontendOutcome,
+  isMulti: boolean,
+  refOf: (definition: Definition, platform: Platform) => GivenRef,
+): Result {
+  const metadata: Record<string, Uint8Array> = {};
+  const refs: Record<string, GivenRef> = {};
+  const platforms: object[] = [];
+  for (const { definition, platform, config, baseConfig } of results) {
+    const ID = formatPlatform(platform);
+    platforms.push({ ID, Platform: platformJson(platform) });
+    const suffix = isMulti ? `/${ID}` : "";
+    metadata[`${CONFIG}${suffix}`] = Buffer.from(config);
+    if (baseConfig !== undefined) metadata[`${BASE_CONFIG}${suffix}`] = Buffer.from(baseConfig);
+    refs[ID] = definition ? refOf(definition, platform) : { id: "" };
+  }
+  metadata[PLATFORMS] = Buffer.from(JSON.stringify({ Platforms: platforms }));
+  if (isMulti) return create(ResultSchema, { result: { case: "refs", value: { refs } }, metadata });
+  return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, metadata });
+}
+
+/** @param solutionOf what a reference stands for; `undefined`: scratch @throws what `solutionOf` throws */
+export function outcomesOf(
+  { result, metadata }: Result,
+  solutionOf: (id: string) => Solution | undefined,
+): Outcomes {
+  const text = (key: string): string | undefined => {
+    const data = metadata[key];
+    return data && Buffer.from(data).toString();
+  };
+  const known = text(PLATFORMS);
+  const platforms = known ? (JSON.parse(known) as { Platforms: { ID: string }[] }).Platforms : undefined;
+  const outcome = (id: string, ref: string, suffix: string): Outcome => {
+    const platform = parsePlatform(id);
+    return {
+      solution: solutionOf(ref),
+      platform,
+      config: text(`${CONFIG}${suffix}`) ?? emptyConfig(platform),
+      baseConfig: text(`${BASE_CONFIG}${suffix}`),
+    };
+  };
+  if (result.case === "refs") {
+    const { refs } = result.value;
+    const ids = platforms?.map(({ ID }) => ID) ?? Object.keys(refs);
+    return { multiPlatform: true, results: ids.map((id) => outcome(id, refs[id]?.id ?? "", `/${id}`)) };
+  }
+  const ref = result.case === "ref" ? result.value.id : result.case === "refDeprecated" ? result.value : "";
+  const id = platforms?.[0]?.ID ?? formatPlatform(hostPlatform());
+  return { multiPlatform: false, results: [outcome(id, ref, "")] };
+}
+
+function platformJson({ Architecture, OS, Variant }: Platform): object {
+  return { architecture: Architecture, os: OS, ...(Variant && { variant: Variant }) };
+}
+
+/** For graphs that come without one. */
+function emptyConfig({ Architecture, OS, Variant }: Platform): string {
+  return goJson({
+    architecture: Architecture,
+    os: OS,
+    variant: Variant || undefined,
+    config: { Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], WorkingDir: "/" },
+    rootfs: { type: "layers", diff_ids: null },
+  });
+}
