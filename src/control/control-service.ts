@@ -10,6 +10,7 @@ import type { Builds } from "./builds.js";
 import { DaemonBuild } from "./daemon-build.js";
 import { statusError, statusOf } from "./errors.js";
 import { exportRequest } from "./exporters.js";
+import { runFrontendImage } from "./frontend-image.js";
 import { cacheImports } from "./frontend-attrs.js";
 import type { Control, SolveRequest, UsageRecordSchema } from "./gen/buildkit/control_pb.js";
 import type { History } from "./history.js";
@@ -139,6 +140,7 @@ async function startBuild(
     session,
     registry: new RegistryClient(session, options.registries),
     entitlements: new Set(request.Entitlements),
+    frontendImage: (build, wanted) => runFrontendImage(build, wanted, options),
     policy: new SourcePolicy(request.SourcePolicy ? [request.SourcePolicy] : []),
     exports: exportRequest(request, session, options.environment, signal),
     log,
@@ -157,7 +159,7 @@ async function solve(
 ): Promise<Record<string, unknown>> {
   const { Frontend, FrontendAttrs, FrontendInputs, Definition } = request;
   // neither: the client runs a frontend itself; an empty definition is scratch
-  if (Frontend === "" && !Definition) return build.export(await build.returned);
+  if (Frontend === "" && !Definition) return build.export(await build.returned.done);
   const result = await build.solve({
     definition: Definition,
     frontend: Frontend,

@@ -19,6 +19,7 @@ import type { CacheImport } from "../cache/index.js";
 import {
   buildDockerfile,
   describeDockerfile,
+  FrontendImageError,
   descriptionJson,
   hostPlatform,
   type Call,
@@ -36,6 +37,7 @@ import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
+import { FrontendReturn } from "./frontend-return.js";
 import { outcomesOf, resultOf, type GivenRef } from "./results.js";
 import type { SourcePolicy } from "./source-policy.js";
 import { StatusLog } from "./status.js";
@@ -55,6 +57,8 @@ export interface DaemonBuildOptions {
   readonly entitlements: ReadonlySet<string>;
   readonly exports: ExportRequest;
   readonly policy: SourcePolicy;
+  /** runs a frontend that is an image */
+  readonly frontendImage: (build: DaemonBuild, options: SolveOptions) => Promise<Result>;
   readonly log: StatusLog;
   readonly signal: AbortSignal;
 }
@@ -83,10 +87,8 @@ export class DaemonBuild {
   #provenance: ProvenanceRequest | undefined;
   #predicates: readonly Predicate[] = [];
   readonly #startedAt = Date.now();
-  #return: ((result: Result) => void) | undefined;
-  #fail: ((error: Error) => void) | undefined;
   /** what a frontend of the client returns in the end */
-  readonly returned: Promise<Result>;
+  readonly returned: FrontendReturn;
 
   constructor(options: DaemonBuildOptions) {
     const { engine, session, registry, entitlements, exports, log, signal } = options;
@@ -107,20 +109,11 @@ export class DaemonBuild {
       onProgress: (event) => log.add(event),
       signal,
     });
-    this.returned = new Promise((resolve, reject) => {
-      this.#return = resolve;
-      this.#fail = reject;
-      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
-    });
-    this.returned.catch(() => undefined);
+    this.returned = new FrontendReturn(signal);
   }
 
-  return(result: Result): void {
-    this.#return?.(result);
-  }
-
-  fail(error: Error): void {
-    this.#fail?.(error);
+  get sessionId(): string {
+    return this.#options.session.id;
   }
 
   /** @throws what the frontend throws, BuildError LLB_INVALID */
@@ -133,17 +126,18 @@ export class DaemonBuild {
       if (options.evaluate && ref) await this.evaluate(ref.id);
       return result;
     }
+    if (frontend === "gateway.v0" && !isDockerfile(attrs["source"] ?? ""))
+      return this.#options.frontendImage(this, options);
     if (frontend !== "dockerfile.v0" && frontend !== "gateway.v0")
       throw new ConnectError(`frontend ${frontend} not found`, Code.Unknown);
-    if (
-      frontend === "gateway.v0" &&
-      !/^(docker\.io\/)?docker\/dockerfile(-upstream)?[:@]/.test(attrs["source"] ?? "")
-    )
-      throw new ConnectError(
-        `frontend images are not supported yet: ${attrs["source"] ?? ""}`,
-        Code.Unimplemented,
-      );
-    return this.#dockerfile(options);
+    try {
+      return await this.#dockerfile(options);
+    } catch (error) {
+      if (!(error instanceof FrontendImageError)) throw error;
+      const { image, commandLine } = error;
+      const own = { ...attrs, source: image, cmdline: commandLine };
+      return this.#options.frontendImage(this, { ...options, attrs: own });
+    }
   }
 
   async #dockerfile({ attrs, inputs, imports }: SolveOptions): Promise<Result> {
@@ -262,4 +256,9 @@ export class DaemonBuild {
     await Promise.all([...this.#containers.values()].map((container) => container.release()));
     await this.job.close();
   }
+}
+
+/** Docker's own frontend, which is built in. */
+function isDockerfile(source: string): boolean {
+  return /^(docker\.io\/)?docker\/dockerfile(-upstream)?([:@]|$)/.test(source);
 }

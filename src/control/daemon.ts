@@ -10,7 +10,7 @@ import { BuildError } from "../lib/index.js";
 import { Builds } from "./builds.js";
 import { contentService } from "./content-service.js";
 import { controlService } from "./control-service.js";
-import { gatewayService } from "./gateway-service.js";
+import { clientOf, gatewayService } from "./gateway-service.js";
 import { Control } from "./gen/buildkit/control_pb.js";
 import { LLBBridge } from "./gen/buildkit/gateway_pb.js";
 import { Content } from "./gen/containerd/content_pb.js";
@@ -56,7 +56,7 @@ export class Daemon {
       readMaxBytes: 64 << 20,
       routes: (router) => {
         router.service(Control, control);
-        router.service(LLBBridge, gatewayService(builds, options));
+        router.service(LLBBridge, gatewayService(clientOf(builds), options));
         router.service(Content, contentService(history));
         router.service(Health, { check: () => ({ status: HealthCheckResponse_ServingStatus.SERVING }) });
       },

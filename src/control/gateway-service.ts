@@ -5,10 +5,12 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { hostPlatform } from "../frontend/index.js";
 import { compilePathPattern } from "../lib/index.js";
 import type { TreeEntry } from "../worker/index.js";
-import type { BuildEntry, Builds } from "./builds.js";
+import type { Builds } from "./builds.js";
 import { FRONTEND_CAPS, LLB_CAPS } from "./caps.js";
 import type { DaemonBuild } from "./daemon-build.js";
 import { badRequest, returnedError, statusError } from "./errors.js";
+import type { FrontendReturn } from "./frontend-return.js";
+import type { Definition } from "./gen/buildkit/ops_pb.js";
 import { cacheImports } from "./frontend-attrs.js";
 import type { LLBBridge } from "./gen/buildkit/gateway_pb.js";
 import type { StatSchema } from "./gen/fsutil/stat_pb.js";
@@ -19,23 +21,28 @@ import type { DaemonOptions } from "./types.js";
 import { execProcesses } from "./processes.js";
 import { workerRecord } from "./worker-record.js";
 
-/** Who asks says for which build. */
-const BUILD_ID = "buildkit-controlapi-buildid";
+/** Whom a frontend works for. */
+export interface FrontendClient {
+  readonly build: DaemonBuild;
+  readonly returned: FrontendReturn;
+  /** graphs that it is given */
+  readonly inputs: Readonly<Record<string, Definition>>;
+}
 
+/** @param find whom a request is for @throws what `find` throws */
 export function gatewayService(
-  builds: Builds,
+  find: (context: HandlerContext) => Promise<FrontendClient>,
   options: DaemonOptions,
 ): Partial<ServiceImpl<typeof LLBBridge>> {
-  const entryOf = async ({ requestHeader }: HandlerContext): Promise<BuildEntry> => {
-    const id = requestHeader.get(BUILD_ID);
-    if (!id) throw badRequest("no build id was given");
-    return builds.get(id);
-  };
-  const asked = async <T>(context: HandlerContext, task: (build: DaemonBuild) => Promise<T>): Promise<T> => {
+  const asked = async <T>(
+    context: HandlerContext,
+    task: (build: DaemonBuild, client: FrontendClient) => Promise<T>,
+  ): Promise<T> => {
     let build: DaemonBuild | undefined;
     try {
-      build = await (await entryOf(context)).build;
-      return await task(build);
+      const client = await find(context);
+      build = client.build;
+      return await task(build, client);
     } catch (error) {
       const located = build?.located(error) ?? { error, step: undefined };
       throw statusError(located.error, located.step);
@@ -113,12 +120,13 @@ export function gatewayService(
         await build.evaluate(Ref);
         return {};
       }),
-    inputs: () => ({ Definitions: {} }),
+    inputs: (_request, context) =>
+      asked(context, async (_build, { inputs }) => ({ Definitions: { ...inputs } })),
     return: ({ result, error }, context) =>
-      asked(context, async (build) => {
-        if (error) build.fail(returnedError(error));
-        else if (result) build.return(result);
-        else build.fail(new ConnectError("frontend returned nothing", Code.Unknown));
+      asked(context, async (_build, { returned }) => {
+        if (error) returned.fail(returnedError(error));
+        else if (result) returned.return(result);
+        else returned.fail(new ConnectError("frontend returned nothing", Code.Unknown));
         return {};
       }),
     newContainer: (request, context) =>
@@ -146,7 +154,7 @@ export function gatewayService(
         return {};
       }),
     async *execProcess(messages, context) {
-      const build = await (await entryOf(context)).build;
+      const { build } = await find(context);
       yield* execProcesses(messages, (id) => build.container(id));
     },
     warn: ({ digest, short, detail, url, info, ranges }, context) =>
@@ -184,5 +192,18 @@ function statMessage(entry: TreeEntry): MessageInitShape<typeof StatSchema> {
     devmajor: BigInt(device.major),
     devminor: BigInt(device.minor),
     xattrs: Object.fromEntries(xattrs),
+  };
+}
+
+/** Who asks says for which build. */
+const BUILD_ID = "buildkit-controlapi-buildid";
+
+/** Clients that run their frontend themselves. @throws ConnectError for a build that is not known */
+export function clientOf(builds: Builds): (context: HandlerContext) => Promise<FrontendClient> {
+  return async ({ requestHeader }) => {
+    const id = requestHeader.get(BUILD_ID);
+    if (!id) throw badRequest("no build id was given");
+    const build = await (await builds.get(id)).build;
+    return { build, returned: build.returned, inputs: {} };
   };
 }

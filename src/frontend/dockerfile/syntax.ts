@@ -9,6 +9,22 @@ import { SourceError } from "./source-error.js";
 const NEWEST = [1, 25] as const;
 const OFFICIAL = /^docker\.io\/docker\/dockerfile(-upstream)?(:|@|$)/;
 
+/** A Dockerfile that is for a frontend of its own: who can run images may run it. */
+export class FrontendImageError extends SourceError {
+  readonly image: string;
+  /** what the syntax line says */
+  readonly commandLine: string;
+
+  constructor(image: string, commandLine: string, places: SourceError["places"]) {
+    super(
+      `frontend image ${image} is not supported: only docker/dockerfile is, which is built in; leave the syntax line out`,
+      places,
+    );
+    this.image = image;
+    this.commandLine = commandLine;
+  }
+}
+
 /** @throws SourceError for a frontend that this one cannot stand in for */
 export function checkSyntax({ buildArgs }: FrontendRequest, { directives }: ParsedDockerfile): void {
   const directive = directives.get("syntax");
@@ -29,10 +45,7 @@ export function checkSyntax({ buildArgs }: FrontendRequest, { directives }: Pars
     );
   }
   if (!OFFICIAL.test(name))
-    throw new SourceError(
-      `frontend image ${image} is not supported: only docker/dockerfile is, which is built in; leave the syntax line out`,
-      places,
-    );
+    throw new FrontendImageError(image, (given ?? directive?.value ?? "").trim(), places);
   const version = /^(\d+)(?:\.(\d+))?/.exec(tag ?? "");
   if (!version) return;
   const [major, minor] = [Number(version[1]), Number(version[2] ?? 0)];
