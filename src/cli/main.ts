@@ -9,9 +9,23 @@ for (const stream of [process.stdout, process.stderr])
     process.exit(1);
   });
 
+/** `docker bluekiln build`, and `docker buildx build` where it is linked as docker-buildx. */
+const PLUGIN_NAMES = ["bluekiln", "buildx"];
+const PLUGIN_METADATA = {
+  SchemaVersion: "0.1.0",
+  Vendor: "Bluekiln",
+  Version: VERSION,
+  ShortDescription: "Build images, their cache in Azure Blob Storage",
+};
+
 async function main(): Promise<number> {
-  const [command, ...args] = process.argv.slice(2);
+  const given = process.argv.slice(2);
+  // docker calls its plugins by their own name first
+  const [command, ...args] = PLUGIN_NAMES.includes(given[0] ?? "") ? given.slice(1) : given;
   switch (command) {
+    case "docker-cli-plugin-metadata":
+      process.stdout.write(`${JSON.stringify(PLUGIN_METADATA)}\n`);
+      return 0;
     case "build":
     case "b":
       return (await import("./build-command.js")).buildCommand(args);
