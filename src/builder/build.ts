@@ -16,12 +16,14 @@ import type { Engine } from "./engine.js";
 import { beginExports } from "./export-cache.js";
 import { exportBuild } from "./export-build.js";
 import { Job } from "./job.js";
+import type { ProvenanceRequest } from "./provenance.js";
 import type { BuildRequest, BuildResponse, ExportRequest } from "./types.js";
 
 export class Build {
   readonly #request: BuildRequest;
   readonly #id: string;
   readonly #job: Job;
+  readonly #startedAt = Date.now();
 
   constructor(engine: Engine, request: BuildRequest, id: string) {
     const { folders, secrets, agents, layouts, entitlements, onProgress, signal } = request;
@@ -86,7 +88,33 @@ export class Build {
   get #exports(): ExportRequest {
     const { outputs, cacheTo, annotations, signal, frontend } = this.#request;
     const epoch = frontend.buildArgs["SOURCE_DATE_EPOCH"];
-    return { outputs, cacheTo, annotations, signal, epoch: epoch ? Number(epoch) : undefined };
+    return {
+      outputs,
+      cacheTo,
+      annotations,
+      signal,
+      epoch: epoch ? Number(epoch) : undefined,
+      provenance: () => this.#provenance,
+    };
+  }
+
+  get #provenance(): ProvenanceRequest | undefined {
+    const { provenance: wish, frontend } = this.#request;
+    if (!wish) return undefined;
+    const { context, filename, target, buildArgs, labels, hasOwnDockerfile } = frontend;
+    const named = (prefix: string, values: Readonly<Record<string, string>>) =>
+      Object.entries(values).map(([key, value]) => [`${prefix}:${key}`, value] as const);
+    const args = [...named("build-arg", buildArgs), ...named("label", labels)];
+    return {
+      ...wish,
+      isWanted: true,
+      isInlineOnly: false,
+      id: this.#id,
+      startedAt: this.#startedAt,
+      frontend: "dockerfile.v0",
+      args: { ...Object.fromEntries(args), filename, ...(target && { target }), ...(context && { context }) },
+      locals: hasOwnDockerfile ? ["dockerfile"] : [],
+    };
   }
 
   #frontendRequest(): FrontendRequest {

@@ -95,6 +95,8 @@ export interface BuildRequest {
   readonly cacheTo: readonly CacheExport[];
   readonly cacheFrom: readonly CacheImport[];
   readonly annotations: readonly Annotation[];
+  /** of the images; none if it is left out */
+  readonly provenance?: Pick<ProvenanceRequest, "mode" | "builderId"> | undefined;
   readonly onProgress: ProgressListener;
   readonly signal: AbortSignal;
   /** part of the graph's local sources; random if not given */

@@ -2,11 +2,12 @@
 import { resolve } from "node:path";
 import { imageOptions, type BuildRequest, type Output } from "../builder/index.js";
 import { parseGitRef, parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
-import { BuildError, messageOf } from "../lib/index.js";
+import { BuildError, messageOf, parseBool } from "../lib/index.js";
 import { parseReference } from "../registry/index.js";
 import { resolveLayoutTag } from "../source/index.js";
 import type { ParsedFlags } from "./flags.js";
 import {
+  attributes as fieldsOf,
   parseAnnotation,
   parseCacheFrom,
   parseCacheTo,
@@ -22,7 +23,6 @@ export async function buildRequest(
   flags: ParsedFlags,
   env: NodeJS.ProcessEnv,
 ): Promise<Omit<BuildRequest, "onProgress" | "signal">> {
-  checkAttestations(flags);
   const tags = flags.strings("tag");
   for (const tag of tags) checkTag(tag);
   const push = flags.bool("push");
@@ -91,6 +91,7 @@ export async function buildRequest(
     cacheTo: flags.strings("cache-to").map((text) => parseCacheTo(text, env)),
     cacheFrom: flags.strings("cache-from").map((text) => parseCacheFrom(text, env)),
     annotations: flags.strings("annotation").map(parseAnnotation),
+    provenance: provenanceWish(flags),
   };
 }
 
@@ -150,16 +151,38 @@ async function layoutImage(text: string): Promise<{ folder: string; digest: stri
   return { folder, digest: given ?? (await resolveLayoutTag(folder, tag)) };
 }
 
-/** Scripts that switch attestations off work as they are. */
-function checkAttestations(flags: ParsedFlags): void {
-  for (const name of ["provenance", "sbom"] as const) {
-    const value = flags.string(name);
-    if (value !== "" && value !== "false" && value !== "0")
+/** --provenance=VALUE, --attest type=provenance,...; the last one counts. @throws BuildError FLAG_INVALID */
+function provenanceWish(flags: ParsedFlags): BuildRequest["provenance"] {
+  const sbom = flags.string("sbom");
+  const own = flags.string("provenance");
+  const given = [
+    ...flags.strings("attest").map((text) => fieldsOf("attest", text)),
+    ...(sbom === "" ? [] : [new Map([["type", "sbom"], ...attestFields("sbom", sbom)])]),
+    ...(own === "" ? [] : [new Map([["type", "provenance"], ...attestFields("provenance", own)])]),
+  ];
+  let wish: BuildRequest["provenance"];
+  for (const fields of given) {
+    const type = fields.get("type");
+    const isOff = fields.get("disabled") === "true";
+    if (type !== "provenance" && type !== "sbom")
       throw new BuildError(
         "FLAG_INVALID",
-        `--${name}=${value}: attestations are not supported yet; use --${name}=false`,
+        `--attest: attestation type must be provenance or sbom, not "${type ?? ""}"`,
       );
+    if (type === "sbom" && !isOff)
+      throw new BuildError("FLAG_INVALID", "--sbom: SBOM scanners are not supported yet; use --sbom=false");
+    if (type === "sbom") continue;
+    const mode = fields.get("mode") ?? "max";
+    if (mode !== "min" && mode !== "max")
+      throw new BuildError("FLAG_INVALID", `--provenance: invalid mode "${mode}"; use min or max`);
+    wish = isOff ? undefined : { mode, builderId: fields.get("builder-id") ?? "" };
   }
-  if (flags.strings("attest").length > 0)
-    throw new BuildError("FLAG_INVALID", "--attest: attestations are not supported yet; leave it out");
+  return wish;
+}
+
+/** A truth value, or fields. */
+function attestFields(flag: string, text: string): Map<string, string> {
+  const value = parseBool(text);
+  if (value === undefined) return fieldsOf(flag, text);
+  return new Map(value ? [] : [["disabled", "true"]]);
 }

@@ -42,7 +42,7 @@ Options:
   -o, --output stringArray        Output destination (format: "type=local,dest=path")
       --platform stringArray      Set target platform for build
       --progress string           Set type of progress output ("auto", "plain", "tty", "quiet", "rawjson") (default "auto")
-      --provenance string         Provenance attestation; not supported yet, "false" is accepted (so with --sbom)
+      --provenance string         Provenance attestation (e.g., "mode=max"); of images that are pushed or archived
       --pull                      Always attempt to pull all referenced images
       --push                      Shorthand for "--output=type=registry"
   -q, --quiet                     Suppress the build output and print image ID on success

@@ -21,7 +21,7 @@ function csvFields(flag: string, text: string): string[] {
 }
 
 /** key=value fields; @throws if one is not, or is given twice */
-function attributes(flag: string, text: string): Map<string, string> {
+export function attributes(flag: string, text: string): Map<string, string> {
   const map = new Map<string, string>();
   for (const field of csvFields(flag, text)) {
     const at = field.indexOf("=");

@@ -96,6 +96,41 @@ describe("outputs", () => {
     }
   });
 
+  it("tells where an image comes from, if it is asked to", () => {
+    const context = makeContext(services.work, {
+      Dockerfile: `FROM ${services.base}\nARG A\nCOPY f /\n`,
+      f: "1",
+    });
+    const layout = (name: string, ...args: string[]): ((digest: string) => Record<string, unknown>) => {
+      const folder = out(name);
+      mkdirSync(folder);
+      const archive = join(folder, "a.tar");
+      const result = build(["--output", `type=oci,dest=${archive}`, "-t", "app:1", ...args, context]);
+      expect(`${result.status} ${result.stderr}`).toMatch(/^0 /);
+      spawnSync("tar", ["xf", archive, "-C", folder]);
+      return (path) => JSON.parse(readFileSync(join(folder, path), "utf8")) as Record<string, unknown>;
+    };
+    const top = (read: (path: string) => Record<string, unknown>) =>
+      read(`blobs/sha256/${(read("index.json")["manifests"] as Annotated[])[0]!.digest.slice(7)}`);
+    expect(top(layout("prov-none"))["layers"]).toBeDefined();
+    const read = layout("prov-max", "--provenance=mode=max", "--build-arg", "A=1");
+    const [image, attestation] = top(read)["manifests"] as Annotated[];
+    expect(attestation!.annotations).toEqual({
+      "vnd.docker.reference.digest": image!.digest,
+      "vnd.docker.reference.type": "attestation-manifest",
+    });
+    const manifest = read(`blobs/sha256/${attestation!.digest.slice(7)}`)["layers"] as Annotated[];
+    const statement = read(`blobs/sha256/${manifest[0]!.digest.slice(7)}`);
+    expect(statement).toMatchObject({
+      subject: [
+        { name: "pkg:docker/app@1?platform=linux%2Famd64", digest: { sha256: image!.digest.slice(7) } },
+      ],
+      predicate: { invocation: { parameters: { args: { "build-arg:A": "1" } } } },
+    });
+    expect(build(["--sbom=true", context]).stderr).toContain("SBOM scanners are not supported yet");
+    expect(build(["--provenance=mode=most", context]).stderr).toContain('invalid mode "most"');
+  });
+
   it("writes a tar to standard output, however slowly it is read", () => {
     const context = makeContext(services.work, {
       Dockerfile: "FROM scratch\nCOPY f /\n",
