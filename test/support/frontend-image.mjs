@@ -3,8 +3,7 @@ import { connect } from "node:http2";
 import { Duplex } from "node:stream";
 import { createHash } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { Channel } from "../../dist/control/grpc.js";
 import { LLBBridge } from "../../dist/control/gen/buildkit/gateway_pb.js";
 import { DefinitionSchema, OpSchema } from "../../dist/control/gen/buildkit/ops_pb.js";
 
@@ -13,12 +12,21 @@ const options = Object.fromEntries(
     .filter(([name]) => name.startsWith("BUILDKIT_FRONTEND_OPT_"))
     .map(([, value]) => value.split(/=(.*)/s).slice(0, 2)),
 );
-const stdio = Duplex.from({ readable: process.stdin, writable: process.stdout });
-const transport = createGrpcTransport({
-  baseUrl: "http://daemon",
-  nodeOptions: { createConnection: () => stdio },
+// both ways on their own: the end of one is not the other's
+const stdio = new Duplex({
+  read: () => undefined,
+  write: (chunk, _encoding, done) => void process.stdout.write(chunk, done),
 });
-const bridge = createClient(LLBBridge, transport);
+process.stdin.on("data", (chunk) => stdio.push(chunk)).on("end", () => stdio.push(null));
+const channel = new Channel(connect("http://daemon", { createConnection: () => stdio }));
+const { signal } = new AbortController();
+const path = (name) => `/moby.buildkit.v1.frontend.LLBBridge/${name}`;
+const bridge = Object.fromEntries(
+  LLBBridge.methods.map(({ name, localName, input, output }) => [
+    localName,
+    (message) => channel.unary(path(name), input, output, message, signal),
+  ]),
+);
 
 /** @returns a definition of one op */
 function definition(body, inputs = []) {
