@@ -1,5 +1,5 @@
-// Attributes of a request without what is nobody's business: keys of caches, signatures in URLs, build arguments that
-// are tokens by their name are left as they are, for they are part of the image's history anyway.
+// Attributes of a request without what is nobody's business: keys of caches, signatures and passwords in URLs. Build
+// arguments stay as they are: they are part of the image's history anyway.
 type Attrs = Readonly<Record<string, string>>;
 
 const SECRET = /secret|password|token|access_key|sas$|session_key/i;
