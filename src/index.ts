@@ -5,7 +5,9 @@ export {
   type BuildRequest,
   type BuildResponse,
   type EngineOptions,
-  type Output,
+  type Entry,
 } from "./builder/index.js";
+export { RemoteBuilder, type Endpoint, type RemoteBuilderOptions } from "./control/index.js";
+export { DockerCredentials, type CredentialSource } from "./registry/index.js";
 export { BuildError, Secret } from "./lib/index.js";
 export type { ProgressEvent } from "./progress/index.js";

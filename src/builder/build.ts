@@ -13,6 +13,7 @@ import { InProcessSession } from "../session/index.js";
 import type { LayerFormat } from "../snapshot/index.js";
 import { ImageSource, OciLayout } from "../source/index.js";
 import type { Engine } from "./engine.js";
+import { entriesOf, type Entries } from "./entries.js";
 import { beginExports } from "./export-cache.js";
 import { exportBuild } from "./export-build.js";
 import { Job } from "./job.js";
@@ -22,13 +23,16 @@ import type { BuildRequest, BuildResponse, ExportRequest } from "./types.js";
 export class Build {
   readonly #request: BuildRequest;
   readonly #id: string;
+  readonly #entries: Entries;
   readonly #job: Job;
   readonly #startedAt = Date.now();
 
+  /** @throws BuildError OUTPUT_INVALID, CACHE_*, AZBLOB_*, FLAG_INVALID */
   constructor(engine: Engine, request: BuildRequest, id: string) {
     const { folders, secrets, agents, layouts, entitlements, onProgress, signal } = request;
     this.#request = request;
     this.#id = id;
+    this.#entries = entriesOf(request);
     this.#job = new Job(engine, {
       session: new InProcessSession({
         worker: engine.worker,
@@ -45,7 +49,7 @@ export class Build {
         ]),
       ),
       entitlements,
-      format: packedAs(request),
+      format: packedAs(this.#entries),
       onProgress,
       signal,
     });
@@ -62,7 +66,7 @@ export class Build {
   async #run(): Promise<BuildResponse> {
     const job = this.#job;
     beginExports(this.#exports, job.places);
-    job.openCaches(this.#request.cacheFrom);
+    job.openCaches(this.#entries.cacheFrom);
     const outcome = await buildDockerfile(this.#frontendRequest(), job.frontendHost());
     job.warn(outcome.warnings, outcome.source);
     const metadata = await this.#solve(outcome).catch((error: unknown) => {
@@ -86,7 +90,8 @@ export class Build {
   }
 
   get #exports(): ExportRequest {
-    const { outputs, cacheTo, annotations, signal, frontend } = this.#request;
+    const { annotations, signal, frontend } = this.#request;
+    const { outputs, cacheTo } = this.#entries;
     const epoch = frontend.buildArgs["SOURCE_DATE_EPOCH"];
     return {
       outputs,
@@ -123,7 +128,7 @@ export class Build {
   }
 
   async #solve({ results, multiPlatform }: FrontendOutcome): Promise<Record<string, unknown>> {
-    const { cacheFrom } = this.#request;
+    const { cacheFrom } = this.#entries;
     const outcomes = results.map((result) => ({
       ...result,
       solution: result.definition && this.#job.load(result.definition, result.platform, cacheFrom),

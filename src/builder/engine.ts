@@ -2,19 +2,20 @@
 import { randomUUID } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { LocalCacheStore, rememberCorrupt, type CorruptBlobs } from "../cache/index.js";
 import { BlobStore, Database, FileLocks, StateDir } from "../content/index.js";
 import { messageOf } from "../lib/index.js";
 import { killLeftovers } from "../executor/index.js";
-import type { Call, Description } from "../frontend/index.js";
+import { workerPlatforms, type Call, type Description } from "../frontend/index.js";
 import { DockerCredentials, RegistryClient } from "../registry/index.js";
 import { checkStore, PruneStore, type CheckReport, type GcLimits, type PruneParts } from "../prune/index.js";
 import type { PruneOptions, UsageRecord } from "../prune/index.js";
 import { CacheMounts, RefStore } from "../snapshot/index.js";
 import { Worker } from "../worker/index.js";
 import { Build } from "./build.js";
-import type { Builder, BuildRequest, BuildResponse } from "./types.js";
+import type { Builder, BuilderInfo, BuildRequest, BuildResponse } from "./types.js";
 
 export interface EngineOptions {
   readonly stateDir: string;
@@ -144,6 +145,10 @@ export class Engine implements Builder {
 
   async describe(request: BuildRequest, call: Call): Promise<Description> {
     return new Build(this, request, request.sessionId ?? randomUUID()).describe(call);
+  }
+
+  async info(): Promise<BuilderInfo> {
+    return { version: "", workers: [{ id: hostname(), labels: {}, platforms: workerPlatforms() }] };
   }
 
   async close(): Promise<void> {

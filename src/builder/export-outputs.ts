@@ -3,6 +3,8 @@ import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { PassThrough } from "node:stream";
+import { DiskStore } from "../cache/index.js";
+import type { Descriptor } from "../content/index.js";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import {
   buildAttestation,
@@ -285,13 +287,20 @@ async function writeTarball(
     );
   }
   const { kind, dest } = output;
+  const top = index?.descriptor ?? images[0]!.image.descriptor;
+  if (typeof dest === "string" && !output.isTar) {
+    if (dest === "-")
+      throw new BuildError("OUTPUT_INVALID", `dest is required for ${kind} output without tar`);
+    const store = new DiskStore(resolve(dest));
+    await writeLayout(store, images, index, source);
+    return nameImage(store, top, names.map(formatReference));
+  }
   if (typeof dest === "string") {
     if (dest !== "-") await mkdir(dirname(resolve(dest)), { recursive: true });
     await writeArchive(kind, dest === "-" ? process.stdout : dest, images, index, names, source);
     return;
   }
   if (!output.isTar) return writeLayout(dest.layout, images, index, source);
-  const top = index?.descriptor ?? images[0]!.image.descriptor;
   const stream = new PassThrough();
   const metadata = {
     "containerimage.digest": top.digest,
@@ -317,6 +326,16 @@ async function writeLayout(
     await layout.putData(image.descriptor, image.manifest);
   }
   if (index) await layout.putData(index.descriptor, index.data);
+}
+
+/** Enters an image in the index of its layout. @param names "registry.example/app:1" */
+export async function nameImage(
+  store: DiskStore,
+  descriptor: Descriptor,
+  names: readonly string[],
+): Promise<void> {
+  if (names.length === 0) return store.tag(descriptor, "latest");
+  for (const name of names) await store.tag(descriptor, parseReference(name).tag ?? "latest", name);
 }
 
 async function exportFiles(

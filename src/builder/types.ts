@@ -1,13 +1,22 @@
-// A build from request to response. `Builder` is the seam: the embedded engine now, a daemon's client later.
+// A build from request to response. `Builder` is the seam: the embedded engine, or the client of a daemon.
 import type { Readable } from "node:stream";
-import type { CacheExport, CacheImport } from "../cache/index.js";
+import type { CacheExport } from "../cache/index.js";
 import type { Call, Description, FrontendRequest, FrontendWarning, NamedContext } from "../frontend/index.js";
-import type { Definition } from "../llb/index.js";
+import type { Definition, Platform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
 import type { Moved, ProgressListener } from "../progress/index.js";
+import type { PruneOptions, UsageRecord } from "../prune/index.js";
 import type { LayerFormat } from "../snapshot/index.js";
 import type { ProvenanceRequest } from "./provenance.js";
 import type { SecretSource } from "../session/index.js";
+
+/** A cache or an output as buildx's flags and BuildKit's API say it: `type=azblob,name=app,mode=max`. */
+export interface Entry {
+  /** "image", "oci", "docker", "local", "tar"; "azblob", "registry", "local", "inline" */
+  readonly type: string;
+  /** Without the type. An output's "dest" is a path of the client, "-" its standard output. */
+  readonly attributes: Readonly<Record<string, string>>;
+}
 
 export type Output = ImageOutput | ArchiveOutput | FilesOutput;
 
@@ -91,9 +100,9 @@ export interface BuildRequest {
   readonly secrets: ReadonlyMap<string, SecretSource>;
   readonly agents: ReadonlyMap<string, string>;
   readonly entitlements: ReadonlySet<string>;
-  readonly outputs: readonly Output[];
-  readonly cacheTo: readonly CacheExport[];
-  readonly cacheFrom: readonly CacheImport[];
+  readonly outputs: readonly Entry[];
+  readonly cacheTo: readonly Entry[];
+  readonly cacheFrom: readonly Entry[];
   readonly annotations: readonly Annotation[];
   /** of the images; none if it is left out */
   readonly provenance?: Pick<ProvenanceRequest, "mode" | "builderId"> | undefined;
@@ -114,9 +123,25 @@ export interface BuildResponse {
   readonly warnings: readonly FrontendWarning[];
 }
 
+/** Where builds run, as `bluekiln inspect` shows it. */
+export interface BuilderInfo {
+  /** of BuildKit, "v0.25.0"; empty where builds run in this process */
+  readonly version: string;
+  readonly workers: readonly {
+    readonly id: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly platforms: readonly Platform[];
+  }[];
+}
+
 export interface Builder {
   build(request: BuildRequest): Promise<BuildResponse>;
   /** What the frontend says about the Dockerfile; nothing is built. */
   describe(request: BuildRequest, call: Call): Promise<Description>;
+  /** What it keeps, largest first. @throws BuildError FILTER_INVALID */
+  diskUsage(filters: readonly string[], signal: AbortSignal): Promise<readonly UsageRecord[]>;
+  /** Removes what nobody uses. @param removed is told of each. @throws BuildError FILTER_INVALID */
+  prune(options: PruneOptions, removed: (record: UsageRecord) => void, signal: AbortSignal): Promise<void>;
+  info(signal: AbortSignal): Promise<BuilderInfo>;
   close(): Promise<void>;
 }

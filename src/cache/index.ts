@@ -11,7 +11,7 @@ export {
 export { rememberCorrupt } from "./corrupt.js";
 export { buildManifest, type ResultLayer } from "./export.js";
 export { ImportedCache } from "./import.js";
-export type { OciStore } from "./local/index.js";
+export { DiskStore, type OciStore } from "./local/index.js";
 export { INLINE_KEY } from "./oci.js";
 export { inlineRecords } from "./inline.js";
 export { LocalCacheStore, type RefResult } from "./local-store.js";

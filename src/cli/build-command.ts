@@ -1,12 +1,12 @@
 // `bluekiln build`: flags to a request, the build, what is printed and the exit code.
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { Engine, type BuildRequest, type BuildResponse } from "../builder/index.js";
+import { Engine, entriesOf, type BuildRequest, type BuildResponse } from "../builder/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
 import { runInUserNamespace } from "../linux/index.js";
 import { buildRequest } from "./build-request.js";
 import { openContext, type BuildContext } from "./context.js";
-import { engineOptions, installSignals } from "./engine.js";
+import { installSignals } from "./engine.js";
 import { exitCodeOf, failureText, placesOf, plainFailure } from "./failure.js";
 import { describe, parseCall } from "./describe.js";
 import { BUILD_FLAGS, parseFlags, type ParsedFlags } from "./flags.js";
@@ -14,7 +14,12 @@ import { writeLlb } from "./debug-llb.js";
 import { BUILD_HELP } from "./help.js";
 import { warningSummary } from "./warnings.js";
 import { makeDisplay } from "./progress/index.js";
+import { chooseBuilder, openBuilder } from "./open-builder.js";
 import { StepWatcher } from "./step-watcher.js";
+
+const NO_OUTPUT =
+  "WARNING: No output specified with remote driver. Build result will only remain in the build cache. " +
+  "To push result image into registry use --push or to load image into docker use --load\n";
 
 /** @returns the exit code */
 export async function buildCommand(args: readonly string[]): Promise<number> {
@@ -36,20 +41,23 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
         `"bluekiln build" requires 1 argument, the build context; got ${flags.positional.length}. See bluekiln build --help`,
       );
     }
-    if (flags.string("builder") !== "")
-      throw new BuildError(
-        "FLAG_INVALID",
-        "--builder: remote builders are not supported yet; leave it out to build here",
-      );
-    if (process.getuid?.() !== 0) return await runInUserNamespace();
     const quiet = flags.bool("quiet");
+    const chosen = chooseBuilder(flags, env, (text) => {
+      if (!quiet) stderr.write(`WARNING: ${text}\n`);
+    });
+    const isHere = chosen.driver === "embedded";
+    if (isHere && process.getuid?.() !== 0) return await runInUserNamespace();
     const call = parseCall(flags.bool("check") ? "check" : flags.string("call"));
     const display = makeDisplay(quiet ? "quiet" : flags.string("progress"), stderr);
     const watcher = new StepWatcher();
     const wanted = await buildRequest(flags, env);
+    if (isHere) entriesOf(wanted);
     context = await openContext(flags.positional[0]!, flags.string("file"), stdin);
+    if (!call && !quiet && !isHere && wanted.outputs.length === 0) stderr.write(NO_OUTPUT);
     const request: BuildRequest = {
       ...wanted,
+      // the digest of an image that goes nowhere is wanted all the same
+      ...(isHere && wanted.outputs.length === 0 && { outputs: [{ type: "image", attributes: {} }] }),
       frontend: {
         ...wanted.frontend,
         context: context.url,
@@ -67,22 +75,21 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       },
       signal: controller.signal,
     };
-    let engine: Engine | undefined;
+    const builder = await openBuilder(chosen, flags, env);
     try {
-      engine = new Engine(engineOptions(flags, env));
       if (call) {
-        const description = await engine.describe(request, call.call);
+        const description = await builder.describe(request, call.call);
         display.close();
         const { out, error, code } = describe(description, call);
         stdout.write(out);
         stderr.write(error);
         return code;
       }
-      const response = await engine.build(request);
+      const response = await builder.build(request);
       display.close();
       if (!display.quiet) stderr.write(warningSummary(watcher.warnings, debug));
       await report(flags, response, quiet);
-      await engine.collectGarbage(controller.signal);
+      if (builder instanceof Engine) await builder.collectGarbage(controller.signal);
       return 0;
     } catch (error) {
       display.close();
@@ -95,7 +102,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       stderr.write(failureText(explained(error), watcher.failed, warnings, placesOf(error), debug));
       return exitCodeOf(error);
     } finally {
-      await engine?.close().catch(() => undefined);
+      await builder.close().catch(() => undefined);
     }
   } catch (error) {
     stderr.write(plainFailure(explained(error), debug));

@@ -1,6 +1,6 @@
 // Flags to a build request.
 import { resolve } from "node:path";
-import { imageOptions, type BuildRequest, type Output } from "../builder/index.js";
+import type { BuildRequest } from "../builder/index.js";
 import { parseGitRef, parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
 import { BuildError, messageOf, parseBool } from "../lib/index.js";
 import { parseReference } from "../registry/index.js";
@@ -9,8 +9,7 @@ import type { ParsedFlags } from "./flags.js";
 import {
   attributes as fieldsOf,
   parseAnnotation,
-  parseCacheFrom,
-  parseCacheTo,
+  parseCache,
   parseHost,
   parseOutput,
   parsePairs,
@@ -34,13 +33,10 @@ export async function buildRequest(
       "FLAG_INVALID",
       "--load needs a Docker engine; use --output type=docker,dest=FILE and docker load -i FILE",
     );
-  const outputs: Output[] = texts.map((text) => parseOutput(text, tags, push));
-  if (push && outputs.length === 0)
-    outputs.push({ kind: "image", names: tags, push: true, insecure: false, image: imageOptions() });
-  if (outputs.length === 0)
-    outputs.push({ kind: "image", names: tags, push: false, insecure: false, image: imageOptions() });
-  for (const output of outputs) {
-    if (output.kind === "image" && output.push && output.names.length === 0)
+  const outputs = texts.map((text) => parseOutput(text, tags, push));
+  if (push && outputs.length === 0) outputs.push(parseOutput("type=image", tags, true));
+  for (const { type, attributes } of outputs) {
+    if (type === "image" && parseBool(attributes["push"] ?? "") && !attributes["name"])
       throw new BuildError("FLAG_INVALID", "tag is needed when pushing to registry");
   }
   const { contexts, folders, layouts } = await namedContexts(flags.strings("build-context"));
@@ -88,8 +84,8 @@ export async function buildRequest(
     agents,
     entitlements: new Set([...flags.strings("allow"), ...(network === "host" ? ["network.host"] : [])]),
     outputs,
-    cacheTo: flags.strings("cache-to").map((text) => parseCacheTo(text, env)),
-    cacheFrom: flags.strings("cache-from").map((text) => parseCacheFrom(text, env)),
+    cacheTo: flags.strings("cache-to").map((text) => parseCache("cache-to", text)),
+    cacheFrom: flags.strings("cache-from").map((text) => parseCache("cache-from", text)),
     annotations: flags.strings("annotation").map(parseAnnotation),
     provenance: provenanceWish(flags),
   };

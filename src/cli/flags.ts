@@ -80,8 +80,56 @@ export const PRUNE_FLAGS: FlagSet = {
 };
 
 export const DOCTOR_FLAGS: FlagSet = {
-  flags: { ...COMMON, contents: "bool", runtime: "string" },
+  flags: { contents: "bool", debug: "bool", help: "bool", runtime: "string", "state-dir": "string" },
   short: { h: "help", D: "debug" },
+};
+
+export const CREATE_FLAGS: FlagSet = {
+  flags: {
+    append: "bool",
+    bootstrap: "bool",
+    "buildkitd-config": "string",
+    "buildkitd-flags": "string",
+    config: "string",
+    debug: "bool",
+    driver: "string",
+    "driver-opt": "strings",
+    help: "bool",
+    leave: "bool",
+    name: "string",
+    node: "string",
+    platform: "strings",
+    use: "bool",
+  },
+  short: { h: "help", D: "debug" },
+};
+
+export const USE_FLAGS: FlagSet = {
+  flags: { builder: "string", debug: "bool", default: "bool", global: "bool", help: "bool" },
+  short: { h: "help", D: "debug" },
+};
+
+export const LS_FLAGS: FlagSet = {
+  flags: { debug: "bool", format: "string", help: "bool", "no-trunc": "bool" },
+  short: { h: "help", D: "debug" },
+};
+
+export const INSPECT_FLAGS: FlagSet = {
+  flags: { ...COMMON, bootstrap: "bool" },
+  short: { h: "help", D: "debug" },
+};
+
+export const RM_FLAGS: FlagSet = {
+  flags: {
+    "all-inactive": "bool",
+    builder: "string",
+    debug: "bool",
+    force: "bool",
+    help: "bool",
+    "keep-daemon": "bool",
+    "keep-state": "bool",
+  },
+  short: { f: "force", h: "help", D: "debug" },
 };
 
 /** buildkitd's */

@@ -6,10 +6,15 @@ Builds container images as docker buildx build does and keeps the build cache in
 
 Commands:
   build       Build an image
+  create      Create a builder: a daemon to build with
   daemon      Serve BuildKit's API: for docker buildx and buildctl
   doctor      Check the state directory and this machine
   du          Disk usage
+  inspect     Inspect a builder
+  ls          List builders
   prune       Remove build cache
+  rm          Remove builders
+  use         Set the current builder
   version     Show the version
 
 Run 'bluekiln COMMAND --help' for more information on a command.
@@ -24,6 +29,7 @@ Options:
       --allow stringArray         Allow extra privileged entitlement ("network.host", "security.insecure", "device[=NAME]")
       --annotation stringArray    Add annotation to the image (format: "[manifest|index|manifest-descriptor][[platform]]:key=value")
       --build-arg stringArray     Set build-time variables
+      --builder string            Builder to use: its name or address (default: the current one; "default" builds here)
       --build-context stringArray Additional build contexts (e.g., name=path)
       --cache-from stringArray    External cache sources (e.g., "type=azblob,name=app,account_url=...")
       --cache-to stringArray      Cache export destinations (e.g., "type=azblob,name=app,mode=max,...")
@@ -57,6 +63,9 @@ Options:
       --ulimit ulimit             Ulimit options
 `;
 
+const BUILDER = `      --builder string          Builder to ask: its name or address (default: the current one)
+`;
+
 const STATE_DIR = `      --state-dir string        Where layers and the local cache are kept (default: /var/lib/bluekiln, or
                                 ~/.local/share/bluekiln for an ordinary user)
 `;
@@ -66,7 +75,7 @@ export const DU_HELP = `Usage:  bluekiln du [OPTIONS]
 Disk usage
 
 Options:
-      --filter filter           Provide filter values
+${BUILDER}      --filter filter           Provide filter values
 ${STATE_DIR}      --verbose                 Provide a more verbose output
 `;
 
@@ -76,7 +85,7 @@ Remove build cache
 
 Options:
   -a, --all                     Include manifests and configs of images
-      --filter filter           Provide filter values (e.g., "until=24h")
+${BUILDER}      --filter filter           Provide filter values (e.g., "until=24h")
   -f, --force                   Do not prompt for confirmation
       --keep-storage bytes      Amount of disk space to keep for cache (same as --reserved-space)
       --max-used-space bytes    Maximum amount of disk space allowed to keep for cache
@@ -115,4 +124,55 @@ Options:
 
 Credentials of caches are read from this process's environment. buildkitd's other flags are taken, and those
 that have no effect are named at the start.
+`;
+
+export const CREATE_HELP = `Usage:  bluekiln create [OPTIONS] ENDPOINT
+
+Create a builder: a daemon that speaks BuildKit's API, for bluekiln and docker buildx
+
+Options:
+      --bootstrap               Connect to it before it is created
+      --driver string           Driver to use ("remote")
+      --driver-opt stringArray  Options of the driver ("cacert=FILE", "cert=FILE", "key=FILE", "servername=NAME")
+      --name string             Name of the builder (default: one is made up)
+      --node string             Name of its node (default: the builder's, and 0)
+      --platform stringArray    Platforms it is listed with
+      --use                     Set the current builder
+
+ENDPOINT is unix://PATH or tcp://HOST:PORT. Builders are kept where docker buildx keeps them.
+`;
+
+export const USE_HELP = `Usage:  bluekiln use [OPTIONS] NAME
+
+Set the current builder; "default" builds in the process of the command
+
+Options:
+      --default                 Also after another builder was used
+      --global                  With every Docker engine
+`;
+
+export const LS_HELP = `Usage:  bluekiln ls [OPTIONS]
+
+List builders
+
+Options:
+      --format string           "table" or "json" (default "table")
+      --no-trunc                Don't shorten the list of platforms
+`;
+
+export const INSPECT_HELP = `Usage:  bluekiln inspect [OPTIONS] [NAME]
+
+Inspect a builder, or the current one
+
+Options:
+      --bootstrap               Taken, and without effect: daemons run already
+${STATE_DIR}`;
+
+export const RM_HELP = `Usage:  bluekiln rm [OPTIONS] [NAME...]
+
+Remove builders, or the current one; their daemons stay
+
+Options:
+      --all-inactive            Remove all builders that do not answer
+  -f, --force                   Do not prompt for confirmation
 `;

@@ -33,6 +33,16 @@ async function main(): Promise<number> {
       return (await import("./storage-commands.js")).duCommand(args);
     case "prune":
       return (await import("./storage-commands.js")).pruneCommand(args);
+    case "create":
+      return (await import("./builder-commands.js")).createCommand(args);
+    case "use":
+      return (await import("./builder-commands.js")).useCommand(args);
+    case "ls":
+      return (await import("./builder-commands.js")).lsCommand(args);
+    case "inspect":
+      return (await import("./builder-commands.js")).inspectCommand(args);
+    case "rm":
+      return (await import("./builder-commands.js")).rmCommand(args);
     case "doctor":
       return (await import("./storage-commands.js")).doctorCommand(args);
     case "daemon":

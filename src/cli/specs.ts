@@ -1,9 +1,7 @@
 // The little languages inside flags: --output, --cache-to, --secret and the like, CSV as buildx parses it.
-import { imageOptions, outputFlag, type Annotation, type Output } from "../builder/index.js";
-import { cacheExport, cacheImport, type CacheExport, type CacheImport } from "../cache/index.js";
+import type { Annotation, Entry } from "../builder/index.js";
 import { formatPlatform, parsePlatform } from "../frontend/index.js";
 import { BuildError, messageOf, parseCsv } from "../lib/index.js";
-import { FORMAT_ATTRIBUTES } from "../snapshot/index.js";
 import type { SecretSource } from "../session/index.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -54,55 +52,34 @@ function cacheAttributes(flag: string, text: string): Map<string, string> {
   ]);
 }
 
-export function parseCacheTo(text: string, environment: Environment): CacheExport {
-  return cacheExport(cacheAttributes("cache-to", text), environment);
+/** @throws BuildError FLAG_INVALID, CACHE_TYPE_MISSING */
+export function parseCache(flag: "cache-to" | "cache-from", text: string): Entry {
+  const entry = entryOf(cacheAttributes(flag, text));
+  if (entry.type === "")
+    throw new BuildError("CACHE_TYPE_MISSING", `--${flag}: type is missing; use type=azblob`);
+  return entry;
 }
 
-export function parseCacheFrom(text: string, environment: Environment): CacheImport {
-  return cacheImport(cacheAttributes("cache-from", text), environment);
-}
-
-export function parseOutput(text: string, tags: readonly string[], push: boolean): Output {
+/** @throws BuildError FLAG_INVALID, OUTPUT_INVALID */
+export function parseOutput(text: string, tags: readonly string[], push: boolean): Entry {
   const simple = !text.includes("=") && !text.includes(",");
-  const map = simple
-    ? new Map([
-        ["type", text === "-" ? "tar" : "local"],
-        ["dest", text],
-      ])
-    : attributes("output", text);
-  const type = map.get("type") ?? "";
-  const dest = map.get("dest") ?? "";
-  const named = map.get("name");
-  const names = named ? named.split(",") : tags;
-  const known = ["type", "dest", "name", "push", "rewrite-timestamp", "oci-mediatypes", "registry.insecure"];
-  for (const key of map.keys()) {
-    if (!known.includes(key) && !FORMAT_ATTRIBUTES.includes(key))
-      throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
-  }
-  const flag = (key: string): boolean | undefined => outputFlag(map, key);
-  switch (type) {
-    case "image":
-    case "registry": {
-      const pushes = push || type === "registry" || (flag("push") ?? false);
-      const insecure = flag("registry.insecure") ?? false;
-      return { kind: "image", names, push: pushes, insecure, image: imageOptions(map) };
-    }
-    case "oci":
-    case "docker":
-      return { kind: type, names, dest: dest === "" ? "-" : dest, isTar: true, image: imageOptions(map) };
-    case "local":
-      if (dest === "") throw new BuildError("OUTPUT_INVALID", "dest is required for local output");
-      return { kind: "local", dest };
-    case "tar":
-      return { kind: "tar", dest: dest === "" ? "-" : dest };
-    case "":
-      throw new BuildError("OUTPUT_INVALID", "type is required for output");
-    default:
-      throw new BuildError(
-        "OUTPUT_INVALID",
-        `unsupported output type "${type}"; use image, registry, oci, docker, local or tar`,
-      );
-  }
+  const { type, attributes: given } = simple
+    ? { type: text === "-" ? "tar" : "local", attributes: { dest: text } }
+    : entryOf(attributes("output", text));
+  const own: Record<string, string> = { ...given };
+  if (type === "") throw new BuildError("OUTPUT_INVALID", "type is required for output");
+  if (type === "local" && !own["dest"])
+    throw new BuildError("OUTPUT_INVALID", "dest is required for local output");
+  const isImage = type === "image" || type === "registry";
+  if ((isImage || type === "oci" || type === "docker") && !own["name"] && tags.length > 0)
+    own["name"] = tags.join(",");
+  if (isImage && (push || type === "registry")) own["push"] = "true";
+  return { type: isImage ? "image" : type, attributes: own };
+}
+
+function entryOf(map: ReadonlyMap<string, string>): Entry {
+  const { type = "", ...rest } = Object.fromEntries(map) as Record<string, string>;
+  return { type, attributes: rest };
 }
 
 /** id=ID[,src=FILE|,env=NAME] */

@@ -1,21 +1,24 @@
 // `bluekiln du`, `bluekiln prune` and `bluekiln doctor`: what the state folder holds, removing it, whether it is sound.
 import { createInterface } from "node:readline/promises";
-import { Engine } from "../builder/index.js";
+import { Engine, type Builder } from "../builder/index.js";
 import { BuildError, formatBytes, parseBytes } from "../lib/index.js";
 import { runInUserNamespace } from "../linux/index.js";
 import type { PruneOptions, UsageRecord } from "../prune/index.js";
-import { engineOptions, installSignals } from "./engine.js";
+import { installSignals } from "./engine.js";
 import { plainFailure } from "./failure.js";
 import { DOCTOR_FLAGS, DU_FLAGS, parseFlags, PRUNE_FLAGS, type FlagSet, type ParsedFlags } from "./flags.js";
 import { DOCTOR_HELP, DU_HELP, PRUNE_HELP } from "./help.js";
+import { chooseBuilder, DEFAULT_BUILDER, openBuilder } from "./open-builder.js";
 import { formatAge } from "./units.js";
 
-type Run = (engine: Engine, flags: ParsedFlags, signal: AbortSignal) => Promise<number>;
+const HERE = { driver: "embedded", name: DEFAULT_BUILDER } as const;
+
+type Run = (builder: Builder, flags: ParsedFlags, signal: AbortSignal) => Promise<number>;
 
 /** @returns the exit code */
 export function duCommand(args: readonly string[]): Promise<number> {
-  return command(args, DU_FLAGS, DU_HELP, async (engine, flags, signal) => {
-    const records = await engine.diskUsage(flags.strings("filter"), signal);
+  return command(args, DU_FLAGS, DU_HELP, async (builder, flags, signal) => {
+    const records = await builder.diskUsage(flags.strings("filter"), signal);
     const verbose = flags.bool("verbose");
     if (!verbose && records.length > 0) process.stdout.write(HEADER);
     for (const record of records) process.stdout.write(verbose ? verboseText(record) : tableRow(record));
@@ -29,12 +32,12 @@ export function duCommand(args: readonly string[]): Promise<number> {
 
 /** @returns the exit code */
 export function pruneCommand(args: readonly string[]): Promise<number> {
-  return command(args, PRUNE_FLAGS, PRUNE_HELP, async (engine, flags, signal) => {
+  return command(args, PRUNE_FLAGS, PRUNE_HELP, async (builder, flags, signal) => {
     const options = pruneOptions(flags);
     if (!flags.bool("force") && !(await confirmed(options.all))) return 0;
     const verbose = flags.bool("verbose");
     let total = 0;
-    await engine.prune(
+    await builder.prune(
       options,
       (record) => {
         if (total === 0 && !verbose) process.stdout.write(HEADER);
@@ -51,6 +54,11 @@ export function pruneCommand(args: readonly string[]): Promise<number> {
 /** @returns the exit code: 1 if something is wrong */
 export function doctorCommand(args: readonly string[]): Promise<number> {
   return command(args, DOCTOR_FLAGS, DOCTOR_HELP, async (engine, flags) => {
+    if (!(engine instanceof Engine))
+      throw new BuildError(
+        "FLAG_INVALID",
+        "doctor looks at the state directory of this machine; use --builder default",
+      );
     const report = await engine.check(flags.bool("contents"));
     const { layers, records, blobs, cacheMounts, problems, rubbish } = report;
     process.stdout.write(`state directory: ${engine.state.root}\n`);
@@ -73,7 +81,7 @@ async function command(args: readonly string[], set: FlagSet, help: string, run:
   const debug = args.includes("--debug") || args.includes("-D");
   const controller = new AbortController();
   const stop = installSignals(controller, "Canceling...");
-  let engine: Engine | undefined;
+  let builder: Builder | undefined;
   try {
     const flags = parseFlags(args, set);
     if (flags.bool("help")) {
@@ -85,18 +93,17 @@ async function command(args: readonly string[], set: FlagSet, help: string, run:
         "FLAG_INVALID",
         `this command accepts no arguments; got ${flags.positional.join(" ")}`,
       );
-    if (flags.string("builder") !== "")
-      throw new BuildError("FLAG_INVALID", "--builder: remote builders are not supported yet; leave it out");
-    if (process.getuid?.() !== 0) return await runInUserNamespace();
-    engine = new Engine(engineOptions(flags, process.env));
-    return await run(engine, flags, controller.signal);
+    const chosen = set === DOCTOR_FLAGS ? HERE : chooseBuilder(flags, process.env);
+    if (chosen.driver === "embedded" && process.getuid?.() !== 0) return await runInUserNamespace();
+    builder = await openBuilder(chosen, flags, process.env);
+    return await run(builder, flags, controller.signal);
   } catch (error) {
     if (controller.signal.aborted) return 130;
     process.stderr.write(plainFailure(error, debug));
     return 1;
   } finally {
     stop();
-    await engine?.close().catch(() => undefined);
+    await builder?.close().catch(() => undefined);
   }
 }
 

@@ -1,7 +1,7 @@
 // Outputs and cache exports of a solve request.
-import type { Annotation, ClientDestination, ExportRequest, Output } from "../builder/index.js";
-import { imageOptions, outputFlag } from "../builder/index.js";
-import { cacheExport, type CacheExport } from "../cache/index.js";
+import type { Annotation, ClientDestination, ExportRequest } from "../builder/index.js";
+import { cacheExportOf, outputOf } from "../builder/index.js";
+import type { CacheExport } from "../cache/index.js";
 import { BuildError } from "../lib/index.js";
 import type { SolveRequest } from "./gen/buildkit/control_pb.js";
 import type { RemoteSession } from "./session/remote-session.js";
@@ -21,7 +21,7 @@ export function exportRequest(
   const epoch = epochs.find((text) => text) ?? request.FrontendAttrs["build-arg:SOURCE_DATE_EPOCH"];
   return {
     outputs: exporters.map(({ Type, Attrs: attrs }, i) =>
-      outputOf(Type, attrs, destination(session, String(i), signal)),
+      outputOf({ type: Type, attributes: attrs }, destination(session, String(i), signal)),
     ),
     cacheTo: cacheExports(request, environment),
     annotations: exporters.flatMap(({ Attrs: attrs }) => annotationsOf(attrs)),
@@ -37,7 +37,7 @@ function exportersOf({ Exporters, ExporterDeprecated, ExporterAttrsDeprecated }:
 
 function cacheExports({ Cache }: SolveRequest, environment: Environment): readonly CacheExport[] {
   return (Cache?.Exports ?? []).map(({ Type, Attrs: attrs }) =>
-    cacheExport(new Map([["type", Type], ...Object.entries(attrs)]), environment),
+    cacheExportOf({ type: Type, attributes: attrs }, environment),
   );
 }
 
@@ -57,26 +57,6 @@ function destination(
     takeFolder: (folder, moved, during) => client().sendFolder(folder, exporter, moved, during),
     takeFile: (content, metadata, signal) => client().sendFile(content, exporter, metadata, signal),
   };
-}
-
-function outputOf(type: string, attrs: Attrs, dest: ClientDestination): Output {
-  const map = new Map(Object.entries(attrs));
-  const names = attrs["name"] ? attrs["name"].split(",") : [];
-  const flag = (key: string): boolean => (map.get(key) === "" ? true : (outputFlag(map, key) ?? false));
-  switch (type) {
-    case "image": {
-      const push = flag("push");
-      return { kind: "image", names, push, insecure: flag("registry.insecure"), image: imageOptions(map) };
-    }
-    case "oci":
-    case "docker":
-      return { kind: type, names, dest, isTar: map.get("tar") !== "false", image: imageOptions(map) };
-    case "local":
-    case "tar":
-      return { kind: type, dest };
-    default:
-      throw new BuildError("OUTPUT_INVALID", `exporter "${type}" could not be found`);
-  }
 }
 
 /** "annotation.KEY", "annotation-index.KEY", "annotation-manifest[linux/amd64].KEY" */

@@ -1,11 +1,10 @@
 // What a client asks of the Dockerfile frontend, from the attributes that buildx and buildctl send.
 // Source of the names: BuildKit's frontend/dockerfile/docs and the requests of buildx 0.29.
 import type { CacheImport } from "../cache/index.js";
-import { cacheImport } from "../cache/index.js";
 import { parsePlatform, parseSize, type FrontendRequest, type NamedContext } from "../frontend/index.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionOf } from "./llb.js";
-import type { ProvenanceRequest } from "../builder/index.js";
+import { cacheImportOf, type ProvenanceRequest } from "../builder/index.js";
 import { redactAttrs } from "./redact.js";
 import { BuildError, parseBool, parseCsv } from "../lib/index.js";
 
@@ -74,7 +73,7 @@ export function cacheImports(
   ];
   const unique = new Map(entries.map((entry) => [JSON.stringify([entry.Type, entry.Attrs]), entry]));
   return [...unique.values()].map(({ Type, Attrs: own = {} }) =>
-    cacheImport(new Map([["type", Type], ...Object.entries(own)]), environment),
+    cacheImportOf({ type: Type, attributes: own }, environment),
   );
 }
 

@@ -1,6 +1,12 @@
 // gRPC as far as the hot paths need it: messages in their frames, calls over an HTTP/2 session. Everything else goes
 // through Connect. Source: gRPC over HTTP2 (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md).
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import type {
+  ClientHttp2Session,
+  ClientHttp2Stream,
+  Http2Stream,
+  IncomingHttpHeaders,
+  ServerHttp2Stream,
+} from "node:http2";
 import type { Readable } from "node:stream";
 import {
   create,
@@ -97,28 +103,32 @@ export function readMessages(
   });
 }
 
-/** A call in both directions. */
-export class Call {
-  readonly #stream: ClientHttp2Stream;
-  readonly #ended: Promise<void>;
-  #room: Promise<void> | undefined;
-  #status: IncomingHttpHeaders | undefined;
+/** A call with messages in both directions, from either end. */
+export interface BidiStream {
+  /** @returns once there is room for more */
+  send(message: Uint8Array): Promise<void>;
+  /** Nothing more is sent. */
+  end(): void;
+  cancel(): void;
+  /**
+   * Takes what the other end sends, until it ends. What `onMessage` returns holds it back.
+   * @throws ConnectError if that is not with OK
+   */
+  read(onMessage: (message: Buffer) => Promise<void> | void): Promise<void>;
+}
 
-  constructor(stream: ClientHttp2Stream) {
+/** Writes messages; all that wait for room do so for the same moment. */
+class Writer {
+  readonly #stream: Http2Stream;
+  #room: Promise<void> | undefined;
+
+  constructor(stream: Http2Stream) {
     this.#stream = stream;
-    stream.on("response", (headers) => {
-      if (headers["grpc-status"] !== undefined) this.#status = headers;
-    });
-    stream.on("trailers", (headers: IncomingHttpHeaders) => (this.#status = headers));
-    this.#ended = new Promise((resolve) => stream.on("close", () => resolve()));
-    stream.on("error", () => undefined);
   }
 
-  /** @returns once there is room for more */
   async send(message: Uint8Array): Promise<void> {
     if (this.#stream.destroyed) return;
     if (this.#stream.write(frame(message))) return;
-    // all that wait do so for the same moment
     this.#room ??= new Promise<void>((resolve) => {
       const done = (): void => {
         this.#stream.off("drain", done).off("close", done);
@@ -129,6 +139,29 @@ export class Call {
     });
     await this.#room;
   }
+}
+
+/** A call that this end made. */
+export class Call implements BidiStream {
+  readonly #stream: ClientHttp2Stream;
+  readonly #writer: Writer;
+  readonly #ended: Promise<void>;
+  #status: IncomingHttpHeaders | undefined;
+
+  constructor(stream: ClientHttp2Stream) {
+    this.#stream = stream;
+    this.#writer = new Writer(stream);
+    stream.on("response", (headers) => {
+      if (headers["grpc-status"] !== undefined) this.#status = headers;
+    });
+    stream.on("trailers", (headers: IncomingHttpHeaders) => (this.#status = headers));
+    this.#ended = new Promise((resolve) => stream.on("close", () => resolve()));
+    stream.on("error", () => undefined);
+  }
+
+  send(message: Uint8Array): Promise<void> {
+    return this.#writer.send(message);
+  }
 
   end(): void {
     this.#stream.end();
@@ -138,7 +171,6 @@ export class Call {
     this.#stream.close(8);
   }
 
-  /** @throws ConnectError if the call does not end with OK */
   async read(onMessage: (message: Buffer) => Promise<void> | void): Promise<void> {
     try {
       await readMessages(this.#stream, onMessage);
@@ -147,12 +179,98 @@ export class Call {
       if (this.#status === undefined) this.cancel();
       if (!this.#status) throw error;
     }
+    // who answers need not wait for the last message of who asks; the stream is closed when both have ended
+    this.#stream.end();
     await this.#ended;
     const status = Number(this.#status?.["grpc-status"] ?? Code.Unavailable);
     if (status === 0) return;
     const message = decodeURIComponent(String(this.#status?.["grpc-message"] ?? "the connection was closed"));
-    throw new ConnectError(message, codeOf(status));
+    const details = this.#status?.[DETAILS];
+    const metadata = typeof details === "string" ? { [DETAILS]: details } : undefined;
+    throw new ConnectError(message, codeOf(status), metadata);
   }
+}
+
+/** Where BuildKit puts what an error says beyond its message: google.rpc.Status, base64. */
+export const DETAILS = "grpc-status-details-bin";
+
+/** A call that the other end made. */
+export class ServedCall implements BidiStream {
+  readonly #stream: ServerHttp2Stream;
+  readonly #rawHeaders: readonly string[];
+  readonly #writer: Writer;
+  #isEnded = false;
+
+  constructor(stream: ServerHttp2Stream, rawHeaders: readonly string[]) {
+    this.#rawHeaders = rawHeaders;
+    this.#stream = stream;
+    this.#writer = new Writer(stream);
+    stream.on("error", () => undefined);
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  }
+
+  send(message: Uint8Array): Promise<void> {
+    return this.#writer.send(message);
+  }
+
+  end(): void {
+    this.finish(undefined);
+  }
+
+  cancel(): void {
+    this.finish(new ConnectError("canceled", Code.Canceled));
+  }
+
+  /** What was sent under a key; each value as it came, though it may have commas. */
+  values(key: string): string[] {
+    return valuesOf(this.#rawHeaders, key);
+  }
+
+  /** Answers how the call went. @param error `undefined`: well */
+  finish(error: ConnectError | undefined): void {
+    if (this.#isEnded || this.#stream.destroyed) return;
+    this.#isEnded = true;
+    const trailers = {
+      "grpc-status": String(error?.code ?? 0),
+      ...(error && { "grpc-message": encodeURIComponent(error.rawMessage) }),
+    };
+    this.#stream.once("wantTrailers", () => this.#stream.sendTrailers(trailers));
+    this.#stream.end();
+  }
+
+  async read(onMessage: (message: Buffer) => Promise<void> | void): Promise<void> {
+    try {
+      await readMessages(this.#stream, onMessage);
+    } catch (error) {
+      // the other end need not say that it sends nothing more
+      if (!this.#isEnded) throw error;
+    }
+  }
+}
+
+/** Serves a call; what it throws is the call's status. */
+export type Handler = (call: ServedCall) => Promise<void>;
+
+/** One message here, one back. */
+export function unary<I extends DescMessage, O extends DescMessage>(
+  input: I,
+  output: O,
+  answer: (request: MessageShape<I>, call: ServedCall) => Promise<MessageInitShape<O>>,
+): Handler {
+  return async (call) => {
+    let request = create(input);
+    await call.read((message) => {
+      request = fromBinary(input, message);
+    });
+    await call.send(toBinary(output, create(output, await answer(request, call))));
+  };
+}
+
+/** All values of a header: Node joins them, though each may have commas. */
+export function valuesOf(rawHeaders: readonly string[], name: string): string[] {
+  const values: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i] === name) values.push(rawHeaders[i + 1]!);
+  return values;
 }
 
 /** What gRPC calls can be made through. */
@@ -182,6 +300,21 @@ export class Channel {
     signal.addEventListener("abort", abort, { once: true });
     stream.once("close", () => signal.removeEventListener("abort", abort));
     return call;
+  }
+
+  /** One message there, any number back. @throws ConnectError */
+  async stream<I extends DescMessage, O extends DescMessage>(
+    path: string,
+    input: I,
+    output: O,
+    message: MessageInitShape<I>,
+    onMessage: (message: MessageShape<O>) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const call = this.open(path, {}, signal);
+    await call.send(toBinary(input, create(input, message)));
+    call.end();
+    await call.read((data) => onMessage(fromBinary(output, data)));
   }
 
   /** One message there, one back. @throws ConnectError */

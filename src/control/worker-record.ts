@@ -1,7 +1,7 @@
 // The daemon's one worker, as clients see it.
 import { hostname } from "node:os";
 import { create } from "@bufbuild/protobuf";
-import { hostPlatform } from "../frontend/index.js";
+import { workerPlatforms } from "../frontend/index.js";
 import { PlatformSchema } from "./gen/buildkit/ops_pb.js";
 import { BuildkitVersionSchema, WorkerRecordSchema, type WorkerRecord } from "./gen/buildkit/worker_pb.js";
 import type { DaemonOptions } from "./types.js";
@@ -14,8 +14,6 @@ export const BUILDKIT_VERSION = create(BuildkitVersionSchema, {
 });
 
 export function workerRecord({ labels, workerId }: DaemonOptions & { workerId?: string }): WorkerRecord {
-  const { Architecture, OS, Variant } = hostPlatform();
-  const also = Architecture === "amd64" ? ["386"] : [];
   return create(WorkerRecordSchema, {
     ID: workerId ?? hostname(),
     Labels: {
@@ -25,10 +23,9 @@ export function workerRecord({ labels, workerId }: DaemonOptions & { workerId?: 
       "org.mobyproject.buildkit.worker.snapshotter": "overlayfs",
       ...labels,
     },
-    platforms: [
-      create(PlatformSchema, { Architecture, OS, Variant: Variant ?? "" }),
-      ...also.map((other) => create(PlatformSchema, { Architecture: other, OS })),
-    ],
+    platforms: workerPlatforms().map(({ Architecture, OS, Variant = "" }) =>
+      create(PlatformSchema, { Architecture, OS, Variant }),
+    ),
     BuildkitVersion: BUILDKIT_VERSION,
   });
 }

@@ -5,5 +5,6 @@ export { isWhiteout, sameEntry, writeLayer, type DiffOptions } from "./diff.js";
 export { convertLayer, type ConvertOptions } from "./convert.js";
 export { EntryWriter } from "./entry-writer.js";
 export { TarParser, type TarSink } from "./tar-parser.js";
+export { selectedEntries, type SelectedEntry, type Selection } from "./selection.js";
 export { padding, tarHeader, tarTrailer } from "./tar-writer.js";
 export { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "./tree.js";

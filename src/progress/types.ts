@@ -17,14 +17,17 @@ export interface ProgressVertex {
 export type ProgressEvent =
   | { readonly kind: "vertex"; readonly vertex: ProgressVertex }
   | ProgressStatus
-  | {
-      readonly kind: "log";
-      readonly vertex: string;
-      readonly stream: 1 | 2;
-      readonly data: Uint8Array;
-      readonly time: number;
-    }
+  | ProgressLog
   | ProgressWarning;
+
+/** Output of a step: 1 is standard output, 2 standard error. */
+export interface ProgressLog {
+  readonly kind: "log";
+  readonly vertex: string;
+  readonly stream: 1 | 2;
+  readonly data: Uint8Array;
+  readonly time: number;
+}
 
 /** A part of a step. */
 export interface ProgressStatus {

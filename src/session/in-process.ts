@@ -54,13 +54,20 @@ export class InProcessSession implements Session {
 
   async secret(id: string): Promise<Uint8Array | undefined> {
     const source = this.#options.secrets.get(id);
-    if (!source) return undefined;
-    if (source.kind === "file") return readFile(source.path);
-    const value = this.#options.environment[source.name];
-    return value === undefined ? undefined : Buffer.from(value);
+    return source && readSecret(source, this.#options.environment);
   }
 
   async agentSocket(id: string): Promise<string | undefined> {
     return this.#options.agents.get(id === "" ? "default" : id);
   }
+}
+
+/** @returns `undefined` if the environment has none of this name */
+export async function readSecret(
+  source: SecretSource,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<Uint8Array | undefined> {
+  if (source.kind === "file") return readFile(source.path);
+  const value = environment[source.name];
+  return value === undefined ? undefined : Buffer.from(value);
 }

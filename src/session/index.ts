@@ -1,2 +1,2 @@
 export type * from "./types.js";
-export { InProcessSession, type InProcessOptions, type SecretSource } from "./in-process.js";
+export { InProcessSession, readSecret, type InProcessOptions, type SecretSource } from "./in-process.js";

@@ -1,5 +1,5 @@
 // The daemon's settings, and clients that are not buildx.
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
@@ -7,6 +7,7 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { makeCertificates } from "../support/certificates.js";
 import { startDaemon } from "../support/daemon.js";
 import { LlbClient } from "../support/llb-client.js";
 import { freePort, makeContext, ROOT, startServices, type Services } from "../support/services.js";
@@ -39,54 +40,11 @@ describe("registries", () => {
 
 describe("tcp", () => {
   it("with certificates of both sides", async () => {
-    const folder = folderOf("tls");
-    const file = (name: string): string => join(folder, name);
-    const openssl = (...args: string[]): void =>
-      void execFileSync("openssl", args, { stdio: "ignore", cwd: folder });
-    openssl(
-      "req",
-      "-x509",
-      "-newkey",
-      "rsa:2048",
-      "-nodes",
-      "-days",
-      "2",
-      "-subj",
-      "/CN=ca",
-      "-keyout",
-      "ca.key",
-      "-out",
-      "ca.pem",
-    );
-    for (const name of ["server", "client"]) {
-      openssl(
-        "req",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-subj",
-        `/CN=${name}`,
-        "-keyout",
-        `${name}.key`,
-        "-out",
-        `${name}.csr`,
-      );
-      writeFileSync(file("ext"), "subjectAltName=IP:127.0.0.1\n");
-      const sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext"];
-      openssl("x509", "-req", "-in", `${name}.csr`, ...sign, "-out", `${name}.pem`);
-    }
+    const { ca, client, daemonFlags } = makeCertificates(folderOf("tls"));
     const port = await freePort();
     const address = `tcp://127.0.0.1:${port}`;
-    const tls = [
-      "--tlscert",
-      file("server.pem"),
-      "--tlskey",
-      file("server.key"),
-      "--tlscacert",
-      file("ca.pem"),
-    ];
-    const daemon = await startDaemon(services.work, ["--addr", address, ...tls]);
-    const options = `cacert=${file("ca.pem")},cert=${file("client.pem")},key=${file("client.key")}`;
+    const daemon = await startDaemon(services.work, ["--addr", address, ...daemonFlags]);
+    const options = `cacert=${ca},cert=${client.cert},key=${client.key}`;
     const create = ["create", "--name", "secure", "--driver", "remote", "--driver-opt", options, address];
     expect((await daemon.buildx(create)).status).toBe(0);
     const { stdout } = await daemon.buildx(["inspect", "secure"]);
@@ -98,7 +56,7 @@ describe("tcp", () => {
       "--driver",
       "remote",
       "--driver-opt",
-      `cacert=${file("ca.pem")}`,
+      `cacert=${ca}`,
       address,
     ];
     await daemon.buildx(without);

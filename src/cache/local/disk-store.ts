@@ -1,7 +1,8 @@
 // An OCI image layout in a folder of this machine.
+import { randomUUID } from "node:crypto";
 import { closeSync, createReadStream, existsSync, openSync } from "node:fs";
-import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, mkdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   BuildError,
@@ -18,6 +19,7 @@ import { tryLock } from "../../linux/index.js";
 import type { OciStore } from "./types.js";
 
 const TAG = "org.opencontainers.image.ref.name";
+const NAME = "io.containerd.image.name";
 
 interface IndexEntry {
   readonly mediaType?: string;
@@ -47,7 +49,7 @@ export class DiskStore implements OciStore {
   async read(digest: Digest): Promise<Buffer> {
     let data: Buffer;
     try {
-      data = await readFile(this.#path(digest));
+      data = await readFile(this.path(digest));
     } catch (cause) {
       throw new BuildError("CACHE_NOT_FOUND", `local cache ${this.#folder}: ${messageOf(cause)}`, { cause });
     }
@@ -57,11 +59,11 @@ export class DiskStore implements OciStore {
   }
 
   async open({ digest }: Descriptor): Promise<AsyncIterable<Uint8Array>> {
-    return createReadStream(this.#path(digest));
+    return createReadStream(this.path(digest));
   }
 
   async has(digest: Digest): Promise<boolean> {
-    return existsSync(this.#path(digest));
+    return existsSync(this.path(digest));
   }
 
   putFile({ digest }: Descriptor, file: string): Promise<void> {
@@ -72,13 +74,27 @@ export class DiskStore implements OciStore {
     return this.#put(digest, (target) => writeFile(target, data));
   }
 
-  #path(digest: Digest): string {
+  path(digest: Digest): string {
     return join(this.#folder, "blobs", "sha256", hexOf(digest));
+  }
+
+  /** @returns a path for a file that is to be adopted */
+  async newFile(): Promise<string> {
+    const folder = join(this.#folder, "ingest");
+    await mkdir(folder, { recursive: true });
+    return join(folder, randomUUID());
+  }
+
+  /** Takes a file for a blob; whoever calls has compared its digest. */
+  async adopt(file: string, digest: Digest): Promise<void> {
+    await mkdir(dirname(this.path(digest)), { recursive: true });
+    await rename(file, this.path(digest));
+    await rmdir(dirname(file)).catch(() => undefined);
   }
 
   /** A blob is there as a whole or not at all, whoever else writes. */
   async #put(digest: Digest, write: (target: string) => Promise<void>): Promise<void> {
-    const path = this.#path(digest);
+    const path = this.path(digest);
     if (existsSync(path)) return;
     await this.#replace(path, write);
   }
@@ -95,12 +111,15 @@ export class DiskStore implements OciStore {
     }
   }
 
-  async tag({ mediaType, digest, size }: Descriptor, tag: string): Promise<void> {
+  /** @param name what clients of containerd call it: "registry.example/app:1" */
+  async tag({ mediaType, digest, size }: Descriptor, tag: string, name?: string): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
     const lock = openSync(join(this.#folder, "index.json.lock"), "w");
     try {
       while (!tryLock(lock)) await sleep(20);
       const others = (await this.#index()).filter(({ annotations }) => annotations?.[TAG] !== tag);
-      const entry = { mediaType, digest, size, annotations: { [TAG]: tag } };
+      const annotations = { ...(name !== undefined && { [NAME]: name }), [TAG]: tag };
+      const entry = { mediaType, digest, size, annotations };
       const index = { schemaVersion: 2, manifests: [...others, entry] };
       await this.#replace(join(this.#folder, "oci-layout"), (target) =>
         writeFile(target, goJson({ imageLayoutVersion: "1.0.0" })),

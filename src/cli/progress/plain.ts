@@ -1,5 +1,11 @@
 // --progress=plain: a line for everything, steps numbered as they first show, as buildx prints it.
-import type { ProgressEvent, ProgressStatus, ProgressVertex, ProgressWarning } from "../../progress/index.js";
+import type {
+  ProgressEvent,
+  ProgressLog,
+  ProgressStatus,
+  ProgressVertex,
+  ProgressWarning,
+} from "../../progress/index.js";
 import { bytesOf } from "./bytes.js";
 
 /** Milliseconds between two lines of one transfer. */
@@ -79,7 +85,7 @@ export class PlainProgress {
     else this.#out(`WARNING: ${text}\n`);
   }
 
-  #log({ vertex, stream, data, time }: Extract<ProgressEvent, { kind: "log" }>): void {
+  #log({ vertex, stream, data, time }: ProgressLog): void {
     const shown = this.#shown.get(vertex);
     if (!shown) return;
     const lines = (shown.logged[stream] + Buffer.from(data).toString("utf8")).split("\n");

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Call } from "../grpc.js";
+import type { BidiStream } from "../grpc.js";
 import { receiveFolder } from "./receive.js";
 import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
 
@@ -46,7 +46,7 @@ function sender(
   entries: readonly Stat[],
   contents: Readonly<Record<string, string>> = {},
   extra: Buffer[] = [],
-): Call {
+): BidiStream {
   const queue = [...entries.map((entry) => encodePacket({ type: PACKET.STAT, stat: entry })), ...extra];
   queue.push(encodePacket({ type: PACKET.STAT }));
   const call = {
@@ -65,9 +65,9 @@ function sender(
       for (let message = queue.shift(); message; message = queue.shift()) await take(message);
     },
   };
-  return call as unknown as Call;
+  return call;
 }
-const receive = (call: Call): Promise<void> => receiveFolder(call, target, () => undefined);
+const receive = (call: BidiStream): Promise<void> => receiveFolder(call, target, { moved: () => undefined });
 
 describe("a folder that is sent", () => {
   it("comes as it was: files, links, modes, times, names that are no text", async () => {
@@ -125,7 +125,7 @@ describe("a folder that is sent", () => {
   });
 
   it("is refused if it ends too early, or is no message at all", async () => {
-    const ended = { ...sender([]), read: async () => undefined } as unknown as Call;
+    const ended = { ...sender([]), read: async () => undefined };
     await expect(receive(ended)).rejects.toThrow(/ended too early/);
     await expect(receive(sender([], {}, [Buffer.from([0x0a, 0xff, 0xff])]))).rejects.toThrow();
   });

@@ -1,4 +1,4 @@
-// A folder that a client sends, taken in. Nothing it sends can lead out of the folder: every entry's parent has to be a
+// A folder that the other side sends, taken in: a client's context, a daemon's local output. Nothing it sends can lead out of the folder: every entry's parent has to be a
 // folder that came before it in the same transfer.
 import {
   chmodSync,
@@ -8,13 +8,15 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  rmSync,
   symlinkSync,
   writeSync,
 } from "node:fs";
 import { codeOf, BuildError } from "../../lib/index.js";
+import { lstatMaybe } from "../../layer/index.js";
 import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
 import type { Moved } from "../../progress/index.js";
-import type { Call } from "../grpc.js";
+import type { BidiStream } from "../grpc.js";
 import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
 
 /** Entries of one folder: what protects memory from a client that never ends. */
@@ -26,12 +28,23 @@ interface OpenFile {
   written: number;
 }
 
+export interface ReceiveOptions {
+  /** told of bytes */
+  readonly moved: Moved;
+  /** The folder has something already: what comes takes the place of what has its name, and belongs to this process. */
+  readonly merges?: boolean;
+}
+
 /**
- * @param target an empty folder
- * @throws BuildError CONTEXT_INVALID, ConnectError with what the client says
+ * @param target an empty folder, unless `merges` says otherwise
+ * @throws BuildError CONTEXT_INVALID, ConnectError with what the other side says
  */
-export async function receiveFolder(call: Call, target: BytePath, moved: Moved): Promise<void> {
-  const receiver = new Receiver(call, target, moved);
+export async function receiveFolder(
+  call: BidiStream,
+  target: BytePath,
+  options: ReceiveOptions,
+): Promise<void> {
+  const receiver = new Receiver(call, target, options);
   try {
     await call.read((message) => receiver.take(message));
     receiver.finish();
@@ -46,9 +59,10 @@ export async function receiveFolder(call: Call, target: BytePath, moved: Moved):
 class Receiver {
   /** what the client says went wrong */
   error: Error | undefined;
-  readonly #call: Call;
+  readonly #call: BidiStream;
   readonly #target: BytePath;
   readonly #moved: Moved;
+  readonly #merges: boolean;
   readonly #folders = new Map<BytePath, Stat>();
   /** entries that are no folders */
   readonly #others = new Set<BytePath>();
@@ -58,8 +72,9 @@ class Receiver {
   #hasAll = false;
   #isFinished = false;
 
-  constructor(call: Call, target: BytePath, moved: Moved) {
+  constructor(call: BidiStream, target: BytePath, { moved, merges = false }: ReceiveOptions) {
     this.#moved = moved;
+    this.#merges = merges;
     this.#call = call;
     this.#target = target;
   }
@@ -91,12 +106,15 @@ class Receiver {
     if (id > MAX_ENTRIES) throw invalid(`more than ${MAX_ENTRIES} entries`);
     this.#check(path);
     const to = this.#path(path);
+    const known = this.#merges ? lstatMaybe(to) : undefined;
     if (has(mode, MODE.DIR)) {
-      mkdirSync(fsPath(to), 0o755);
+      if (known && !known.isDirectory()) rmSync(fsPath(to));
+      if (!known?.isDirectory()) mkdirSync(fsPath(to), 0o755);
       this.#folders.set(path, stat);
       return;
     }
     this.#others.add(path);
+    if (known) rmSync(fsPath(to), { recursive: true });
     if (has(mode, MODE.SYMLINK)) {
       symlinkSync(Buffer.from(stat.linkname, "latin1"), fsPath(to));
       this.#attributes(stat);
@@ -182,7 +200,8 @@ class Receiver {
         // not every file system takes every name
       }
     }
-    if (stat.uid !== 0 || stat.gid !== 0) (isLink ? lchownSync : chownSync)(fsPath(to), stat.uid, stat.gid);
+    if (!this.#merges && (stat.uid !== 0 || stat.gid !== 0))
+      (isLink ? lchownSync : chownSync)(fsPath(to), stat.uid, stat.gid);
     if (!isLink) chmodSync(fsPath(to), unixMode(stat.mode));
     setTimes(to, { atime: stat.modTime, mtime: stat.modTime });
   }

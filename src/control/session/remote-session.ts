@@ -8,7 +8,7 @@ import type { Readable } from "node:stream";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BuildError, messageOf, Secret } from "../../lib/index.js";
 import { bytePath, fsPath } from "../../linux/index.js";
-import { resolveInRoot } from "../../layer/index.js";
+import { resolveInRoot, selectedEntries } from "../../layer/index.js";
 import type { Descriptor } from "../../content/index.js";
 import type { Moved } from "../../progress/index.js";
 import type { Credentials, CredentialSource } from "../../registry/index.js";
@@ -79,7 +79,7 @@ export class RemoteSession implements Session, CredentialSource {
       this.#during(signal),
     );
     try {
-      await receiveFolder(call, bytePath(target), moved);
+      await receiveFolder(call, bytePath(target), { moved });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BuildError) throw error;
@@ -205,7 +205,10 @@ export class RemoteSession implements Session, CredentialSource {
     moved: (bytes: number) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    await sendFolder(this.#openOutput(exporter, {}, signal), bytePath(folder), moved);
+    const call = this.#openOutput(exporter, {}, signal);
+    const everything = { followPaths: [], includePatterns: [], excludePatterns: [] };
+    const root = bytePath(folder);
+    await sendFolder(call, root, selectedEntries(root, everything), { asContext: false, moved });
   }
 
   /** @param metadata what the client is told of the output */

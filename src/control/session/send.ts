@@ -1,18 +1,29 @@
-// A folder sent to a client: the local output.
+// A folder sent to the other side: the daemon's local output to a client, a client's context to the daemon.
 import { closeSync, openSync, readSync } from "node:fs";
-import { join, listNames, lstat, readLink } from "../../layer/index.js";
+import { join, readLink, type SelectedEntry } from "../../layer/index.js";
 import { deviceNumbers, fsPath, getXattr, listXattrs, type BytePath } from "../../linux/index.js";
-import type { Call } from "../grpc.js";
+import type { BidiStream } from "../grpc.js";
 import { decodePacket, encodePacket, goMode, PACKET, type Stat } from "./wire.js";
 
 /** Bytes of one packet, as BuildKit's senders have it. */
 const CHUNK = 32 << 10;
 
-/** @throws ConnectError with what the client says */
+export interface SendOptions {
+  /** everything is root's, and attributes of the system stay here: what a context is */
+  readonly asContext: boolean;
+  /** told of bytes */
+  readonly moved: (bytes: number) => void;
+}
+
+/**
+ * @param entries what is sent of the folder
+ * @throws ConnectError with what the other side says
+ */
 export async function sendFolder(
-  call: Call,
+  call: BidiStream,
   folder: BytePath,
-  moved: (bytes: number) => void,
+  entries: Iterable<SelectedEntry>,
+  { asContext, moved }: SendOptions,
 ): Promise<void> {
   const files: BytePath[] = [];
   let sending: Promise<void> = Promise.resolve();
@@ -21,7 +32,7 @@ export async function sendFolder(
     if (type === PACKET.ERR) throw new Error(data.toString());
     if (type === PACKET.REQ) {
       const path = files[id];
-      if (path === undefined) throw new Error(`the client asks for entry ${id}, which was not sent`);
+      if (path === undefined) throw new Error(`entry ${id} is asked for, which was not sent`);
       sending = sending.then(() => sendFile(call, join(folder, path), id, moved));
       sending.catch(() => call.cancel());
     } else if (type === PACKET.FIN) {
@@ -30,32 +41,26 @@ export async function sendFolder(
   });
   answered.catch(() => undefined);
   const inodes = new Map<bigint, BytePath>();
-  for (const path of walk(folder, "")) {
-    files.push(path);
-    await call.send(encodePacket({ type: PACKET.STAT, stat: statOf(folder, path, inodes) }));
+  for (const entry of entries) {
+    // sockets and devices are not part of a context
+    if (asContext && !entry.stat.isFile() && !entry.stat.isDirectory() && !entry.stat.isSymbolicLink())
+      continue;
+    files.push(entry.path);
+    const stat = statOf(folder, entry, inodes, asContext);
+    await call.send(encodePacket({ type: PACKET.STAT, stat }));
   }
   await call.send(encodePacket({ type: PACKET.STAT }));
   await answered;
   await sending;
 }
 
-/** Entries in the order of their names, folders before what is in them. */
-function* walk(folder: BytePath, below: BytePath): Generator<BytePath> {
-  for (const name of [...listNames(below === "" ? folder : join(folder, below))].sort(compare)) {
-    const path = below === "" ? name : `${below}/${name}`;
-    yield path;
-    if (lstat(join(folder, path)).isDirectory()) yield* walk(folder, path);
-  }
-}
-
-/** Characters are bytes. */
-function compare(a: BytePath, b: BytePath): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function statOf(folder: BytePath, path: BytePath, inodes: Map<bigint, BytePath>): Stat {
+function statOf(
+  folder: BytePath,
+  { path, stat }: SelectedEntry,
+  inodes: Map<bigint, BytePath>,
+  asContext: boolean,
+): Stat {
   const full = join(folder, path);
-  const stat = lstat(full);
   const isLink = stat.isSymbolicLink();
   let linkname = isLink ? readLink(full) : "";
   if (!isLink && !stat.isDirectory() && stat.nlink > 1n) {
@@ -65,31 +70,27 @@ function statOf(folder: BytePath, path: BytePath, inodes: Map<bigint, BytePath>)
   }
   const { major, minor } =
     stat.isBlockDevice() || stat.isCharacterDevice() ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 };
+  const names = isLink ? [] : listXattrs(full);
+  const xattrs = (asContext ? names.filter((name) => name.startsWith("user.")) : names).flatMap((name) => {
+    const value = getXattr(full, name);
+    return value ? [[name, value] as const] : [];
+  });
   return {
     path,
     mode: goMode(Number(stat.mode)),
-    uid: Number(stat.uid),
-    gid: Number(stat.gid),
+    uid: asContext ? 0 : Number(stat.uid),
+    gid: asContext ? 0 : Number(stat.gid),
     size: stat.isFile() ? Number(stat.size) : 0,
     modTime: stat.mtimeNs,
     linkname,
     devmajor: major,
     devminor: minor,
-    xattrs: isLink ? new Map() : xattrsOf(full),
+    xattrs: new Map(xattrs),
   };
 }
 
-function xattrsOf(path: BytePath): Map<string, Buffer> {
-  return new Map(
-    listXattrs(path).flatMap((name) => {
-      const value = getXattr(path, name);
-      return value ? [[name, value] as const] : [];
-    }),
-  );
-}
-
 async function sendFile(
-  call: Call,
+  call: BidiStream,
   path: BytePath,
   id: number,
   moved: (bytes: number) => void,

@@ -1,7 +1,7 @@
 // The sessions that are open, by id. A build may be asked for before its session is there: look-ups wait.
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { Channel } from "../grpc.js";
+import { Channel, valuesOf } from "../grpc.js";
 import { RemoteSession } from "./remote-session.js";
 import { connectThrough } from "./tunnel.js";
 
@@ -63,11 +63,4 @@ export class Sessions {
       });
     });
   }
-}
-
-/** All values of a field: Node joins them, though each may have commas. */
-function valuesOf(rawHeaders: readonly string[], name: string): string[] {
-  const values: string[] = [];
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i] === name) values.push(rawHeaders[i + 1]!);
-  return values;
 }

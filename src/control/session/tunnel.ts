@@ -1,8 +1,7 @@
 // The tunnel: a gRPC stream whose messages carry the bytes of another HTTP/2 connection, in which the client serves what
 // it lends (Control.Session of BuildKit).
-import { connect, type ClientHttp2Session } from "node:http2";
+import { connect, type ClientHttp2Session, type Http2Server, type Http2Stream } from "node:http2";
 import { Duplex } from "node:stream";
-import type { ServerHttp2Stream } from "node:http2";
 import { frame, readMessages } from "../grpc.js";
 
 /** Bytes that may be on their way before they are acknowledged. */
@@ -10,10 +9,10 @@ const WINDOW = 16 << 20;
 
 /** The inner connection's end here. */
 export class TunnelSocket extends Duplex {
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: Http2Stream;
   #wanted: (() => void) | undefined;
 
-  constructor(stream: ServerHttp2Stream) {
+  constructor(stream: Http2Stream) {
     super({ allowHalfOpen: false, readableHighWaterMark: 1 << 20, writableHighWaterMark: 1 << 20 });
     this.#stream = stream;
     readMessages(stream, (message) => this.#received(message)).then(
@@ -49,7 +48,7 @@ export class TunnelSocket extends Duplex {
 }
 
 /** Makes the client's end of the tunnel callable. */
-export function connectThrough(stream: ServerHttp2Stream): ClientHttp2Session {
+export function connectThrough(stream: Http2Stream): ClientHttp2Session {
   const socket = new TunnelSocket(stream);
   const session = connect("http://client", {
     createConnection: () => socket,
@@ -60,6 +59,12 @@ export function connectThrough(stream: ServerHttp2Stream): ClientHttp2Session {
   // its end is what counts, not how it comes
   session.on("error", () => undefined);
   return session;
+}
+
+/** Serves in the tunnel: the client's side of it. */
+export function serveThrough(stream: Http2Stream, server: Http2Server): void {
+  const socket = new TunnelSocket(stream);
+  server.emit("connection", socket);
 }
 
 /** The message BytesMessage: field 1. */

@@ -2,7 +2,7 @@
 // Source of the format: check.json, outline.json and targets.json of the recordings.
 import type { GoValue } from "../../lib/index.js";
 import type { Range } from "../../llb/index.js";
-import type { Description, OutlineCredential } from "../types.js";
+import type { Call, Description, OutlineCredential } from "../types.js";
 import { eachLine } from "./source-error.js";
 
 export function descriptionJson(description: Description): GoValue {
@@ -75,4 +75,107 @@ function position({ line, character }: Range["start"]): GoValue {
 
 function nonEmpty(list: GoValue[]): GoValue[] | undefined {
   return list.length > 0 ? list : undefined;
+}
+
+interface LocationJson {
+  readonly ranges?: readonly {
+    readonly start?: Partial<Range["start"]>;
+    readonly end?: Partial<Range["end"]>;
+  }[];
+}
+
+interface NamedJson {
+  readonly name?: string;
+  readonly description?: string;
+  readonly location?: LocationJson;
+}
+
+interface DescriptionJson {
+  readonly warnings?:
+    | readonly {
+        readonly ruleName?: string;
+        readonly description?: string;
+        readonly url?: string;
+        readonly detail?: string;
+        readonly location?: LocationJson;
+      }[]
+    | null;
+  readonly buildError?: { readonly message?: string; readonly location?: LocationJson };
+  /** of a check with names, else just their bytes; base64 */
+  readonly sources?: readonly (string | { readonly filename?: string; readonly data?: string })[];
+  readonly name?: string;
+  readonly description?: string;
+  readonly args?: readonly (NamedJson & { readonly value?: string })[];
+  readonly secrets?: readonly (NamedJson & { readonly required?: boolean })[];
+  readonly ssh?: readonly (NamedJson & { readonly required?: boolean })[];
+  readonly targets?: readonly (NamedJson & {
+    readonly default?: boolean;
+    readonly base?: string;
+    readonly platform?: string;
+  })[];
+}
+
+/** The way back: what another builder's frontend says. @param filename where the JSON names none */
+export function descriptionOf(call: Call, text: string, filename: string): Description {
+  const json = JSON.parse(text) as DescriptionJson;
+  const [first] = json.sources ?? [];
+  const file = typeof first === "object" ? first : { filename, data: first };
+  const data = Buffer.from(file.data ?? "", "base64");
+  const source = { filename: file.filename ?? filename, data, language: "Dockerfile" };
+  const named = ({ name = "", description = "", location: where }: NamedJson) => ({
+    name,
+    description,
+    range: wholeRange(where),
+  });
+  switch (call) {
+    case "check": {
+      const { buildError } = json;
+      const warnings = (json.warnings ?? []).map((warning) => ({
+        rule: warning.ruleName ?? "",
+        description: warning.description ?? "",
+        url: warning.url ?? "",
+        detail: warning.detail ?? "",
+        ranges: rangesOf(warning.location),
+      }));
+      const error = buildError && {
+        message: buildError.message ?? "",
+        ranges: rangesOf(buildError.location),
+      };
+      return { kind: call, source, warnings, error };
+    }
+    case "outline": {
+      const credentials = (list: DescriptionJson["secrets"] = []): OutlineCredential[] =>
+        list.map((one) => ({ ...named(one), isRequired: one.required ?? false }));
+      const { name = "", description = "", args = [], secrets, ssh } = json;
+      const outline = {
+        name,
+        description,
+        args: args.map((arg) => ({ ...named(arg), value: arg.value ?? "" })),
+        secrets: credentials(secrets),
+        agents: credentials(ssh),
+      };
+      return { kind: call, source, outline };
+    }
+    case "targets": {
+      const targets = (json.targets ?? []).map((target) => ({
+        ...named(target),
+        isDefault: target.default ?? false,
+        base: target.base ?? "",
+        platform: target.platform ?? "",
+      }));
+      return { kind: call, source, targets };
+    }
+  }
+}
+
+function rangesOf({ ranges = [] }: LocationJson = {}): Range[] {
+  const at = ({ line = 0, character = 0 }: Partial<Range["start"]> = {}) => ({ line, character });
+  return ranges.map(({ start, end }) => ({ start: at(start), end: at(end) }));
+}
+
+/** BuildKit records one range a line. */
+function wholeRange(location: LocationJson | undefined): Range {
+  const ranges = rangesOf(location);
+  const nowhere = { line: 0, character: 0 };
+  return { start: ranges[0]?.start ?? nowhere, end: ranges.at(-1)?.end ?? nowhere };
 }

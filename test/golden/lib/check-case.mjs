@@ -7,8 +7,6 @@ import { fileURLToPath } from "node:url";
 import { Engine } from "../../../dist/builder/index.js";
 import { describe } from "../../../dist/cli/describe.js";
 import { failureText, placesOf } from "../../../dist/cli/failure.js";
-import { cacheExport } from "../../../dist/cache/index.js";
-import { imageOptions } from "../../../dist/builder/index.js";
 import { formatPlatform, parsePlatform } from "../../../dist/frontend/index.js";
 import { encodeDefinition } from "../../../dist/llb/index.js";
 import { canonical, compareCaches, listLayer } from "./canonical.mjs";
@@ -156,16 +154,15 @@ function agentSocket(folder) {
 
 /** A cache of this mode, under the mode's name. */
 function azure(container, mode) {
-  const attributes = new Map([
-    ["type", "azblob"],
-    ["mode", mode],
-    ["name", mode],
-    ["account_url", AZURE_URL],
-    ["account_name", "devstoreaccount1"],
-    ["container", container],
-    ["secret_access_key", AZURE_KEY],
-  ]);
-  return cacheExport(attributes, {});
+  const attributes = {
+    mode,
+    name: mode,
+    account_url: AZURE_URL,
+    account_name: "devstoreaccount1",
+    container,
+    secret_access_key: AZURE_KEY,
+  };
+  return { type: "azblob", attributes };
 }
 
 function compareLlb(testCase, definitions, stem) {
@@ -329,10 +326,8 @@ async function checkEpoch(testCase, inputs, folder, wants, results) {
   const outputs = wants("image")
     ? [
         {
-          kind: "oci",
-          names: [],
-          dest: archive,
-          image: imageOptions(new Map([["rewrite-timestamp", "true"]])),
+          type: "oci",
+          attributes: { dest: archive, "rewrite-timestamp": "true" },
         },
       ]
     : [];

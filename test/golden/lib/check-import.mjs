@@ -14,8 +14,6 @@ import {
 import { spawnSync } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { dirname, join } from "node:path";
-import { cacheImport } from "../../../dist/cache/index.js";
-import { imageOptions } from "../../../dist/builder/index.js";
 import { writeBlob } from "./azure.mjs";
 import { listLayer } from "./canonical.mjs";
 import { requestOf, withEngine } from "./check-case.mjs";
@@ -64,24 +62,23 @@ function blobFile(folder, file) {
 async function checkScenario(scenario, expected, testCase, { target, container, importAttrs }) {
   const inputs = writeInputs(testCase, join(target, "in"));
   applyChanges(scenario.changes ?? {}, inputs);
-  const attributes = new Map([
-    ["type", "azblob"],
-    ["name", scenario.from ?? (importAttrs.includes("name=") ? "" : "golden")],
-    ["account_url", AZURE_URL],
-    ["account_name", "devstoreaccount1"],
-    ["container", container],
-    ["secret_access_key", AZURE_KEY],
-  ]);
+  const attributes = {
+    name: scenario.from ?? (importAttrs.includes("name=") ? "" : "golden"),
+    account_url: AZURE_URL,
+    account_name: "devstoreaccount1",
+    container,
+    secret_access_key: AZURE_KEY,
+  };
   for (const field of importAttrs.split(",").filter(Boolean)) {
     const [key, value] = field.split(/=(.*)/s);
-    if (key !== "name" || !scenario.from) attributes.set(key, value);
+    if (key !== "name" || !scenario.from) attributes[key] = value;
   }
   const changed = { ...testCase, options: { ...testCase.options, ...scenario.options } };
   const archive = join(target, "image.tar");
   const steps = new Map();
   const request = requestOf(changed, inputs, {
-    outputs: [{ kind: "oci", names: [], dest: archive, image: imageOptions() }],
-    cacheFrom: [cacheImport(attributes, {})],
+    outputs: [{ type: "oci", attributes: { dest: archive } }],
+    cacheFrom: [{ type: "azblob", attributes }],
   });
   const onProgress = (event) => {
     if (event.kind === "vertex" && event.vertex.completed)

@@ -1,3 +1,10 @@
 export { convert, type ConvertInput } from "./convert.js";
 export { descriptionOf } from "./outline.js";
-export { formatPlatform, hostPlatform, normalizePlatform, parsePlatform, samePlatform } from "./platform.js";
+export {
+  formatPlatform,
+  hostPlatform,
+  normalizePlatform,
+  parsePlatform,
+  samePlatform,
+  workerPlatforms,
+} from "./platform.js";

@@ -113,6 +113,12 @@ export function hostPlatform(): Platform {
   return { OS: "linux", Architecture: hostArchitecture() };
 }
 
+/** What containers of this machine can be: its own platform first. */
+export function workerPlatforms(): readonly Platform[] {
+  const own = hostPlatform();
+  return own.Architecture === "amd64" ? [own, { ...own, Architecture: "386" }] : [own];
+}
+
 function hostArchitecture(): string {
   const names: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", ppc64: "ppc64le" };
   return names[process.arch] ?? process.arch;

@@ -1,0 +1,79 @@
+// Outputs and caches as they are asked for, to what they mean here.
+import { cacheExport, cacheImport, type CacheExport, type CacheImport } from "../cache/index.js";
+import { BuildError } from "../lib/index.js";
+import { FORMAT_ATTRIBUTES } from "../snapshot/index.js";
+import { imageOptions, outputFlag } from "./image-options.js";
+import type { BuildRequest, Destination, Entry, Output } from "./types.js";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const OUTPUT_ATTRIBUTES: readonly string[] = [
+  "dest",
+  "name",
+  "push",
+  "rewrite-timestamp",
+  "oci-mediatypes",
+  "registry.insecure",
+  "tar",
+  "source-date-epoch",
+  ...FORMAT_ATTRIBUTES,
+];
+
+/** @throws BuildError OUTPUT_INVALID */
+export function outputOf({ type, attributes }: Entry, dest: Destination): Output {
+  const map = new Map(Object.entries(attributes));
+  const names = attributes["name"] ? attributes["name"].split(",") : [];
+  const flag = (key: string): boolean => (map.get(key) === "" ? true : (outputFlag(map, key) ?? false));
+  switch (type) {
+    case "image":
+      return {
+        kind: type,
+        names,
+        push: flag("push"),
+        insecure: flag("registry.insecure"),
+        image: imageOptions(map),
+      };
+    case "oci":
+    case "docker":
+      return { kind: type, names, dest, isTar: map.get("tar") !== "false", image: imageOptions(map) };
+    case "local":
+    case "tar":
+      return { kind: type, dest };
+    default:
+      throw new BuildError("OUTPUT_INVALID", `exporter "${type}" could not be found`);
+  }
+}
+
+export function cacheExportOf({ type, attributes }: Entry, environment: Environment): CacheExport {
+  return cacheExport(new Map([["type", type], ...Object.entries(attributes)]), environment);
+}
+
+export function cacheImportOf({ type, attributes }: Entry, environment: Environment): CacheImport {
+  return cacheImport(new Map([["type", type], ...Object.entries(attributes)]), environment);
+}
+
+/** What a request of this process means. */
+export interface Entries {
+  readonly outputs: readonly Output[];
+  readonly cacheTo: readonly CacheExport[];
+  readonly cacheFrom: readonly CacheImport[];
+}
+
+/**
+ * Reads what would fail a build before it begins.
+ * @throws BuildError OUTPUT_INVALID, CACHE_*, AZBLOB_*, FLAG_INVALID
+ */
+export function entriesOf(
+  { outputs, cacheTo, cacheFrom }: Pick<BuildRequest, "outputs" | "cacheTo" | "cacheFrom">,
+  environment: Environment = process.env,
+): Entries {
+  for (const { type, attributes } of outputs)
+    for (const key of Object.keys(attributes))
+      if (!OUTPUT_ATTRIBUTES.includes(key))
+        throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
+  return {
+    outputs: outputs.map((entry) => outputOf(entry, entry.attributes["dest"] || "-")),
+    cacheTo: cacheTo.map((entry) => cacheExportOf(entry, environment)),
+    cacheFrom: cacheFrom.map((entry) => cacheImportOf(entry, environment)),
+  };
+}
