@@ -7,6 +7,7 @@ import type { BuildRequest, Destination, Entry, Output } from "./types.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** The last ones are of stores of images, which are not kept here. */
 const OUTPUT_ATTRIBUTES: readonly string[] = [
   "dest",
   "name",
@@ -16,6 +17,14 @@ const OUTPUT_ATTRIBUTES: readonly string[] = [
   "registry.insecure",
   "tar",
   "source-date-epoch",
+  "push-by-digest",
+  "dangling-name-prefix",
+  "oci-artifact",
+  "platform-split",
+  "attestation-prefix",
+  "name-canonical",
+  "store",
+  "unpack",
   ...FORMAT_ATTRIBUTES,
 ];
 
@@ -29,7 +38,9 @@ export function outputOf({ type, attributes }: Entry, dest: Destination): Output
       return {
         kind: type,
         names,
+        danglingPrefix: attributes["dangling-name-prefix"] ?? "",
         push: flag("push"),
+        byDigest: flag("push-by-digest"),
         insecure: flag("registry.insecure"),
         image: imageOptions(map),
       };
@@ -38,7 +49,12 @@ export function outputOf({ type, attributes }: Entry, dest: Destination): Output
       return { kind: type, names, dest, isTar: map.get("tar") !== "false", image: imageOptions(map) };
     case "local":
     case "tar":
-      return { kind: type, dest };
+      return {
+        kind: type,
+        dest,
+        platformSplit: outputFlag(map, "platform-split"),
+        attestationPrefix: attributes["attestation-prefix"] ?? "",
+      };
     default:
       throw new BuildError("OUTPUT_INVALID", `exporter "${type}" could not be found`);
   }

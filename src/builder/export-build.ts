@@ -1,5 +1,6 @@
 // What becomes of a build's results: its outputs and its caches.
 import type { RefResult } from "../cache/index.js";
+import type { Predicate } from "../exporter/index.js";
 import type { Platform } from "../llb/index.js";
 import type { KeyNode, Solver } from "../solver/index.js";
 import { exportCaches } from "./export-cache.js";
@@ -15,6 +16,8 @@ export interface Outcome {
   /** the image's config without the layers made by the build */
   readonly config: string;
   readonly baseConfig: string | undefined;
+  /** what its frontend says of it */
+  readonly predicates?: readonly Predicate[];
 }
 
 export interface Outcomes {

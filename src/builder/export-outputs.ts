@@ -1,11 +1,10 @@
 // What the user asked for with --output, --push and -t.
-import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { PassThrough } from "node:stream";
 import { DiskStore } from "../cache/index.js";
 import type { Descriptor } from "../content/index.js";
-import { BuildError, codeOf, messageOf } from "../lib/index.js";
+import { BuildError, codeOf, messageOf, type Digest } from "../lib/index.js";
 import {
   buildAttestation,
   buildImage,
@@ -18,6 +17,7 @@ import {
   type ImageIndex,
   type ImageLayer,
   type PlatformImage,
+  type Predicate,
 } from "../exporter/index.js";
 import { formatPlatform } from "../frontend/index.js";
 import type { Definition, Platform } from "../llb/index.js";
@@ -33,6 +33,7 @@ import type { LayerDescriptor, Ref } from "../snapshot/index.js";
 import type { KeyNode } from "../solver/index.js";
 import type { Engine } from "./engine.js";
 import { inlineCache } from "./export-cache.js";
+import { exportFiles } from "./export-files.js";
 import type { Job } from "./job.js";
 import { provenance } from "./provenance.js";
 import type {
@@ -53,6 +54,8 @@ export interface PlatformResult {
   readonly platform: Platform;
   readonly config: string;
   readonly baseConfig: string | undefined;
+  /** what its frontend says of it */
+  readonly predicates?: readonly Predicate[];
   /** cache keys of `ref`, their results loaded if an inline cache is wanted */
   readonly keys: readonly KeyNode[];
 }
@@ -83,10 +86,18 @@ async function exportOne(
   const { signal } = request;
   if (isFiles(output)) {
     const name = output.kind === "local" ? "exporting to client directory" : "exporting to client tarball";
-    await progress.step(name, async (step) => exportFiles(engine, request, output, results, step));
+    await progress.step(name, async (step) => {
+      const predicates = results.map((result) => predicatesOf(job, request, false, result));
+      await exportFiles(engine, request, output, { results, predicates, multiPlatform }, step);
+    });
     return {};
   }
-  const names = output.names.map((name) => withDefaultTag(parseReference(name)));
+  const given = output.names.map(parseReference);
+  if (isImage(output) && output.byDigest)
+    for (const name of given)
+      if (name.tag !== undefined)
+        throw new BuildError("OUTPUT_INVALID", `can't push tagged ref ${formatReference(name)} by digest`);
+  const names = given.map(withDefaultTag);
   return progress.step(
     output.kind === "image" ? "exporting to image" : `exporting to ${output.kind} image format`,
     async (step) => {
@@ -113,10 +124,14 @@ async function exportOne(
         await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
       const source = blobSource(engine, refs, signal);
       const everything = [...images, ...attested];
+      const top = index?.descriptor ?? images[0]!.image.descriptor;
       if (isImage(output)) {
         if (output.insecure) for (const { domain } of names) registry.allowInsecure(domain);
         if (output.push)
-          for (const name of names) await push(registry, everything, index, name, source, step, signal);
+          for (const name of names) {
+            const target = output.byDigest ? withoutTag(name) : name;
+            await push(registry, everything, index, target, source, step, signal);
+          }
       } else {
         // they come side by side, though they are written one after another
         const layers = everything.flatMap(({ image }) => image.layers);
@@ -125,15 +140,26 @@ async function exportOne(
           writeTarball(output, everything, index, names, source, signal),
         );
       }
-      const top = index?.descriptor ?? images[0]!.image.descriptor;
+      const shown = namesOf(output, names, top.digest);
       return {
         ...(!index && { "containerimage.config.digest": images[0]!.image.configDescriptor.digest }),
         "containerimage.descriptor": top,
         "containerimage.digest": top.digest,
-        ...(names.length > 0 && { "image.name": names.map(formatReference).join(",") }),
+        ...(shown !== "" && { "image.name": shown }),
       };
     },
   );
+}
+
+function namesOf(output: ImageOutput | ArchiveOutput, names: readonly Reference[], digest: Digest): string {
+  if (names.length > 0 || !isImage(output) || output.danglingPrefix === "")
+    return names.map(formatReference).join(",");
+  return `${output.danglingPrefix}@${digest}`;
+}
+
+/** For a manifest that is found by its digest alone. */
+function withoutTag(name: Reference): Reference {
+  return { ...name, tag: undefined };
 }
 
 function isFiles(output: Output): output is FilesOutput {
@@ -201,23 +227,33 @@ function indexOf(
   });
 }
 
-/** What is said of the images, if it is wanted with this output. */
-async function attest(
-  { engine, materials }: Job,
+/** What is said of a result, as far as it is wanted with such an output. */
+function predicatesOf(
+  { materials }: Job,
   { provenance: requested }: ExportRequest,
+  isImage: boolean,
+  { definition, platform, predicates = [] }: PlatformResult,
+): readonly Predicate[] {
+  const request = requested?.();
+  if (!request?.isWanted || (request.isInlineOnly && !isImage)) return predicates;
+  return [...predicates, provenance(request, definition, platform, materials)];
+}
+
+async function attest(
+  job: Job,
+  request: ExportRequest,
   output: ImageOutput | ArchiveOutput,
   results: readonly PlatformResult[],
   images: readonly PlatformImage[],
   names: readonly Reference[],
 ): Promise<readonly AttestationImage[]> {
-  const request = requested?.();
-  if (!request?.isWanted || !output.image.ociMediaTypes || (request.isInlineOnly && output.kind !== "image"))
-    return [];
-  const attested = images.map((image, i) => {
-    const { definition, platform } = results[i]!;
-    return buildAttestation(image, names, [provenance(request, definition, platform, materials)]);
+  const { ociMediaTypes, ociArtifact } = output.image;
+  if (!ociMediaTypes) return [];
+  const attested = images.flatMap((image, i) => {
+    const predicates = predicatesOf(job, request, isImage(output), results[i]!);
+    return predicates.length > 0 ? [buildAttestation(image, names, predicates, ociArtifact)] : [];
   });
-  for (const { blobs } of attested) for (const blob of blobs) await engine.blobs.write(blob);
+  for (const { blobs } of attested) for (const blob of blobs) await job.engine.blobs.write(blob);
   return attested;
 }
 
@@ -336,43 +372,4 @@ export async function nameImage(
 ): Promise<void> {
   if (names.length === 0) return store.tag(descriptor, "latest");
   for (const name of names) await store.tag(descriptor, parseReference(name).tag ?? "latest", name);
-}
-
-async function exportFiles(
-  engine: Engine,
-  request: ExportRequest,
-  { kind, dest }: FilesOutput,
-  results: readonly PlatformResult[],
-  step: Step,
-): Promise<void> {
-  const { signal } = request;
-  const isLocal = kind === "local";
-  const write = async (target: string): Promise<void> => {
-    for (const { ref, platform } of results) {
-      const layers = await engine.refs.folders(ref, signal);
-      const folder = results.length > 1 && isLocal ? formatPlatform(platform).replaceAll("/", "_") : "";
-      const task = {
-        tree: { kind: "layers", layers },
-        target: target === "-" ? target : join(target, folder),
-        format: isLocal ? "folder" : "tar",
-        clampTime: undefined,
-      } as const;
-      await engine.worker.perform("export", task, signal);
-    }
-  };
-  if (typeof dest === "string") {
-    const target = dest === "-" ? dest : resolve(dest);
-    if (!isLocal && target !== "-") await mkdir(dirname(target), { recursive: true });
-    return write(target);
-  }
-  // what a client takes is made whole first: then it can be walked
-  const folder = await mkdtemp(join(engine.state.own, "output-"));
-  try {
-    const content = join(folder, "content");
-    await write(content);
-    if (isLocal) await step.status("copying files", (moved) => dest.takeFolder(content, moved, signal));
-    else await step.status("sending tarball", () => dest.takeFile(createReadStream(content), {}, signal));
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }

@@ -24,5 +24,6 @@ export function imageOptions(attributes: Attributes = new Map()): ImageOptions {
     rewriteTimestamp: outputFlag(attributes, "rewrite-timestamp") ?? false,
     format,
     ociMediaTypes: needsOci || (outputFlag(attributes, "oci-mediatypes") ?? true),
+    ociArtifact: outputFlag(attributes, "oci-artifact") ?? false,
   };
 }

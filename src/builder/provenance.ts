@@ -55,6 +55,7 @@ export function provenance(
   const credentials = credentialsOf(ops);
   return {
     type: TYPE,
+    file: "provenance.json",
     value: {
       builder: { id: builderId },
       buildType: BUILDKIT,

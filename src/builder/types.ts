@@ -26,12 +26,18 @@ export interface ImageOptions {
   readonly format: LayerFormat;
   /** else docker's */
   readonly ociMediaTypes: boolean;
+  /** what is said of it is an OCI artifact, not an image */
+  readonly ociArtifact: boolean;
 }
 
 export interface ImageOutput {
   readonly kind: "image";
   readonly names: readonly string[];
+  /** what an image without a name is called: this, "@" and its digest; "" for nothing */
+  readonly danglingPrefix: string;
   readonly push: boolean;
+  /** without a tag */
+  readonly byDigest: boolean;
   /** registries are asked over plain http */
   readonly insecure: boolean;
   readonly image: ImageOptions;
@@ -49,6 +55,10 @@ export interface ArchiveOutput {
 export interface FilesOutput {
   readonly kind: "local" | "tar";
   readonly dest: Destination;
+  /** each platform in a folder of its own; `undefined`: if there are several */
+  readonly platformSplit: boolean | undefined;
+  /** before the names of files with what is said of the result */
+  readonly attestationPrefix: string;
 }
 
 /** A path ("-" is standard output), or a client that takes what it is sent. */

@@ -32,6 +32,7 @@ import type { Descriptor } from "../content/index.js";
 import { ImageSource, StoreLayout } from "../source/index.js";
 import type { Predicate } from "../exporter/index.js";
 import type { RegistryClient } from "../registry/index.js";
+import { predicatesOf } from "./attestations.js";
 import { frontendRequest, provenanceRequest } from "./frontend-attrs.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
@@ -224,7 +225,8 @@ export class DaemonBuild {
   /** @returns what clients are told of the build */
   async export(result: Result): Promise<Record<string, unknown>> {
     const request = { ...this.#options.exports, provenance: () => this.#provenance };
-    const outcomes = outcomesOf(result, (id) => this.ref(id));
+    const refOf = (id: string): Solution | undefined => this.ref(id);
+    const outcomes = outcomesOf(result, refOf, await predicatesOf(result, this.job, refOf));
     const metadata = await exportBuild(this.job, request, outcomes);
     if (this.#provenance) this.#predicates = this.#predicatesOf(this.#provenance, outcomes);
     if (!this.#cacheManifest) return metadata;

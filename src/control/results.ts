@@ -6,6 +6,7 @@ import { formatPlatform, hostPlatform, parsePlatform, type FrontendOutcome } fro
 import { goJson } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
+import type { Predicate } from "../exporter/index.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 
 const CONFIG = "containerimage.config";
@@ -42,10 +43,15 @@ export function resultOf(
   return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, metadata });
 }
 
-/** @param solutionOf what a reference stands for; `undefined`: scratch @throws what `solutionOf` throws */
+/**
+ * @param solutionOf what a reference stands for; `undefined`: scratch
+ * @param predicates what is said of each platform
+ * @throws what `solutionOf` throws
+ */
 export function outcomesOf(
   { result, metadata }: Result,
   solutionOf: (id: string) => Solution | undefined,
+  predicates: ReadonlyMap<string, readonly Predicate[]> = new Map(),
 ): Outcomes {
   const text = (key: string): string | undefined => {
     const data = metadata[key];
@@ -60,6 +66,7 @@ export function outcomesOf(
       platform,
       config: text(`${CONFIG}${suffix}`) ?? emptyConfig(platform),
       baseConfig: text(`${BASE_CONFIG}${suffix}`),
+      predicates: predicates.get(id) ?? [],
     };
   };
   if (result.case === "refs") {

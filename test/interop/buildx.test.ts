@@ -1,5 +1,5 @@
 // The real docker buildx, driver remote, against the daemon.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import {
@@ -47,7 +47,7 @@ async function built(args: readonly string[], options?: BuildxOptions): Promise<
 }
 const cachedSteps = (stderr: string): number => [...stderr.matchAll(/^#\d+ CACHED$/gm)].length;
 async function manifest(name: string): Promise<Record<string, unknown>> {
-  const [path, tag] = name.split(":") as [string, string];
+  const [, path, tag] = /^([^:]+):(.*)$/.exec(name)!;
   const accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
   const response = await fetch(`http://${services.registry}/v2/${path}/manifests/${tag}`, {
     headers: { accept },
@@ -317,6 +317,96 @@ describe("provenance", () => {
     expect(max["invocation"]).toMatchObject({ parameters: { args: { "build-arg:A": "1" } } });
     expect(max["buildConfig"]!["llbDefinition"]).toHaveLength(4);
     expect(await image("none", "--provenance=false")).toEqual([]);
+  });
+});
+
+describe("outputs of several parts", () => {
+  const platforms = ["--platform", "linux/amd64,linux/arm64"];
+  const split = (name: string): string =>
+    context({ Dockerfile: `FROM scratch\nARG TARGETARCH\nCOPY f ${name}\n`, f: "x" });
+  const list = (folder: string): string[] => (readdirSync(folder, { recursive: true }) as string[]).sort();
+
+  it("files have what is said of them beside them", async () => {
+    const out = newFolder("out");
+    await built(["--provenance=mode=min", "-o", `type=local,dest=${out},attestation-prefix=a.`, split("f")]);
+    expect(list(out)).toEqual(["a.provenance.json", "f"]);
+    const { subject } = JSON.parse(readFileSync(join(out, "a.provenance.json"), "utf8")) as {
+      subject: unknown;
+    };
+    expect(subject).toEqual([
+      { name: "f", digest: { sha256: "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" } },
+    ]);
+    const tar = join(newFolder("out"), "t.tar");
+    await built(["--provenance=mode=min", "-o", `type=tar,dest=${tar}`, split("f")]);
+    expect(spawnSync("tar", ["-tf", tar], { encoding: "utf8" }).stdout.split("\n").sort()).toEqual([
+      "",
+      "f",
+      "provenance.json",
+    ]);
+    const plain = newFolder("out");
+    await built(["-o", plain, split("f")]);
+    expect(list(plain)).toEqual(["f"]);
+  });
+
+  it("platforms have a folder each, unless that is not wanted", async () => {
+    const out = newFolder("out");
+    await built([...platforms, "-o", out, split("f")]);
+    expect(list(out)).toEqual(["linux_amd64", "linux_amd64/f", "linux_arm64", "linux_arm64/f"]);
+    const tar = join(newFolder("out"), "t.tar");
+    await built([...platforms, "-o", `type=tar,dest=${tar}`, split("f")]);
+    expect(spawnSync("tar", ["-tf", tar], { encoding: "utf8" }).stdout).toContain("linux_arm64/f\n");
+    const flat = newFolder("out");
+    const all = ["--provenance=mode=min", ...platforms];
+    await built([...all, "-o", `type=local,platform-split=false,dest=${flat}`, split("f-$TARGETARCH")]);
+    expect(list(flat)).toEqual([
+      "f-amd64",
+      "f-arm64",
+      "provenance.linux_amd64.json",
+      "provenance.linux_arm64.json",
+    ]);
+    const same = await build([
+      ...platforms,
+      "-o",
+      `type=local,platform-split=false,dest=${flat}`,
+      split("f"),
+    ]);
+    expect(same.status).toBe(1);
+    expect(same.stderr).toContain(
+      "cannot overwrite f from linux/amd64 with linux/arm64 when split option is disabled",
+    );
+    const one = newFolder("out");
+    await built(["-o", `type=local,platform-split=true,dest=${one}`, split("f")]);
+    expect(list(one)).toHaveLength(2);
+  });
+
+  it("images are pushed by their digest alone, or called by it", async () => {
+    const metadata = join(newFolder("meta"), "m.json");
+    const push = `type=image,name=${services.registry}/by-digest,push-by-digest=true,push=true`;
+    await built(["--metadata-file", metadata, "-o", push, split("f")]);
+    const { "containerimage.digest": digest } = JSON.parse(readFileSync(metadata, "utf8")) as Record<
+      string,
+      string
+    >;
+    const tags = await fetch(`http://${services.registry}/v2/by-digest/tags/list`);
+    expect(((await tags.json()) as { tags: unknown }).tags ?? []).toEqual([]);
+    expect((await manifest(`by-digest:${digest}`))["mediaType"]).toContain("index");
+    const tagged = await build(["-o", push.replace("by-digest,", "by-digest:1,"), split("f")]);
+    expect(tagged.stderr).toContain("can't push tagged ref");
+    await built(["--metadata-file", metadata, "-o", "type=image,dangling-name-prefix=none", split("f")]);
+    expect(JSON.parse(readFileSync(metadata, "utf8"))).toMatchObject({
+      "image.name": expect.stringMatching(/^none@sha256:/) as string,
+    });
+  });
+
+  it("what is said of an image can be an artifact", async () => {
+    const name = `${services.registry}/artifact:1`;
+    await built(["-o", `type=image,name=${name},push=true,oci-artifact=true`, split("f")]);
+    const { manifests } = (await manifest("artifact:1")) as { manifests: { digest: string }[] };
+    expect(await manifest(`artifact:${manifests[1]!.digest}`)).toMatchObject({
+      artifactType: "application/vnd.docker.attestation.manifest.v1+json",
+      config: { mediaType: "application/vnd.oci.empty.v1+json", size: 2 },
+      subject: { digest: manifests[0]!.digest },
+    });
   });
 });
 

@@ -1,4 +1,5 @@
 // Graphs that a client sends itself: every op, and what a frontend may ask.
+import { AttestationKind, InTotoSubjectKind } from "../../src/control/gen/buildkit/gateway_pb.js";
 import { MountType } from "../../src/control/gen/buildkit/ops_pb.js";
 import { MatchType, PolicyAction } from "../../src/control/gen/buildkit/policy_pb.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -242,6 +243,75 @@ describe("a frontend", () => {
       throw new Error("of my own");
     });
     await expect(failed).rejects.toThrow("of my own");
+  });
+});
+
+describe("what a frontend says of its result", () => {
+  it("goes with the image: predicates, and folders of statements", async () => {
+    const predicate = mkfile("/p.json", JSON.stringify({ about: "all" }));
+    const bundled = {
+      predicateType: "https://example.com/b",
+      predicate: { n: 1 },
+      subject: [{ name: "s", digest: { sha256: "ab" } }],
+    };
+    const bundle = mkfile("/one.json", JSON.stringify(bundled));
+    const name = `${services.registry}/attested:1`;
+    await client.gateway(async ({ bridge, headers }) => {
+      const solve = async (output: Output): Promise<string> => {
+        const { result } = await bridge.solve({ Definition: definition(output) }, headers);
+        return result?.result.case === "ref" ? result.result.value.id : "";
+      };
+      const [id, of, all] = [await solve(mkfile("/f", "f")), await solve(predicate), await solve(bundle)];
+      const attestation = [
+        {
+          kind: AttestationKind.InToto,
+          ref: { id: of },
+          path: "/p.json",
+          inTotoPredicateType: "https://example.com/a",
+          inTotoSubjects: [
+            { kind: InTotoSubjectKind.Self },
+            { kind: InTotoSubjectKind.Raw, name: "raw", digest: ["sha256:cd"] },
+          ],
+        },
+        {
+          kind: AttestationKind.Bundle,
+          ref: { id: all },
+          path: "/",
+          inTotoPredicateType: "https://example.com/b",
+        },
+      ];
+      return {
+        result: { case: "ref", value: { id } },
+        attestations: { "linux/amd64": { attestation } },
+        metadata: {
+          "refs.platforms": text(
+            JSON.stringify({
+              Platforms: [{ ID: "linux/amd64", Platform: { os: "linux", architecture: "amd64" } }],
+            }),
+          ),
+        },
+      };
+    }, name);
+    const get = async (path: string): Promise<unknown> => {
+      const accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+      const answer = await fetch(`http://${services.registry}/v2/attested/${path}`, { headers: { accept } });
+      return answer.json();
+    };
+    const { manifests } = (await get("manifests/1")) as { manifests: { digest: string }[] };
+    const { layers } = (await get(`manifests/${manifests[1]!.digest}`)) as { layers: { digest: string }[] };
+    const statements = await Promise.all(layers.map(({ digest }) => get(`blobs/${digest}`)));
+    const self = { sha256: manifests[0]!.digest.replace("sha256:", "") };
+    expect(statements).toMatchObject([
+      {
+        predicateType: "https://example.com/a",
+        predicate: { about: "all" },
+        subject: [
+          { name: expect.stringContaining("attested@1") as string, digest: self },
+          { name: "raw", digest: { sha256: "cd" } },
+        ],
+      },
+      bundled,
+    ]);
   });
 });
 

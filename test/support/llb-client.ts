@@ -10,7 +10,11 @@ import {
   type SolveResponse,
   type StatusResponse,
 } from "../../src/control/gen/buildkit/control_pb.js";
-import { ExecMessageSchema, LLBBridge } from "../../src/control/gen/buildkit/gateway_pb.js";
+import {
+  ExecMessageSchema,
+  LLBBridge,
+  type ResultSchema,
+} from "../../src/control/gen/buildkit/gateway_pb.js";
 import { DefinitionSchema, OpSchema, type Definition } from "../../src/control/gen/buildkit/ops_pb.js";
 import type { RuleSchema } from "../../src/control/gen/buildkit/policy_pb.js";
 import { digestOf } from "../../src/lib/index.js";
@@ -90,15 +94,22 @@ export class LlbClient {
     });
   }
 
-  /** A build whose frontend is `run`; what it returns is the result's id. */
-  async gateway(run: (gateway: Gateway) => Promise<string>, image?: string): Promise<SolveResponse> {
+  /** A build whose frontend is `run`; what it returns is the result, or its id. */
+  async gateway(
+    run: (gateway: Gateway) => Promise<string | MessageInitShape<typeof ResultSchema>>,
+    image?: string,
+  ): Promise<SolveResponse> {
     const Ref = randomUUID();
     const headers = { headers: { "buildkit-controlapi-buildid": Ref } };
     const solved = this.control.solve({ Ref, Session: this.#id, Exporters: pushed(image) });
     solved.catch(() => undefined);
     try {
-      const id = await run({ bridge: this.#bridge, headers });
-      await this.#bridge.return({ result: { result: { case: "ref", value: { id } } } }, headers);
+      const returned = await run({ bridge: this.#bridge, headers });
+      const result =
+        typeof returned === "string"
+          ? { result: { case: "ref", value: { id: returned } } as const }
+          : returned;
+      await this.#bridge.return({ result }, headers);
     } catch (error) {
       await this.#bridge.return({ error: { code: 2, message: (error as Error).message } }, headers);
     }
