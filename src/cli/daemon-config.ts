@@ -56,7 +56,7 @@ export interface DaemonSettings {
 export function daemonSettings(
   flags: ParsedFlags,
   env: Environment,
-  debug: (text: string) => void,
+  log: (text: string) => void,
 ): DaemonSettings {
   const config = readConfig(flags.string("config"));
   const notes: string[] = [];
@@ -117,7 +117,8 @@ export function daemonSettings(
         ]),
       ),
       environment: env,
-      debug: flags.bool("debug") || config["debug"] === true ? debug : () => undefined,
+      debug: flags.bool("debug") || config["debug"] === true ? log : () => undefined,
+      warn: (text) => log(`warning: ${text}`),
     },
   };
 }

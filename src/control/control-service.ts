@@ -13,11 +13,13 @@ import { exportRequest } from "./exporters.js";
 import { runFrontendImage } from "./frontend-image.js";
 import { cacheImports } from "./frontend-attrs.js";
 import type { Control, SolveRequest, UsageRecordSchema } from "./gen/buildkit/control_pb.js";
+import { historyFilter } from "./history-filter.js";
 import type { History } from "./history.js";
 import { SourcePolicy } from "./source-policy.js";
 import type { StatusLog } from "./status.js";
 import type { Sessions } from "./session/sessions.js";
 import type { DaemonOptions } from "./types.js";
+import type { Traces } from "./traces/traces.js";
 import { BUILDKIT_VERSION, workerRecord } from "./worker-record.js";
 
 export interface ControlParts {
@@ -25,13 +27,14 @@ export interface ControlParts {
   readonly builds: Builds;
   readonly sessions: Sessions;
   readonly history: History;
+  readonly traces: Traces;
   readonly options: DaemonOptions;
   /** fires when the daemon ends */
   readonly closing: AbortSignal;
 }
 
 export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Control>, "session"> {
-  const { engine, builds, history, closing } = parts;
+  const { engine, builds, history, traces, closing } = parts;
   return {
     info: () => ({ buildkitVersion: BUILDKIT_VERSION }),
     listWorkers: () => ({ record: [workerRecord(parts.options)] }),
@@ -46,7 +49,10 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
       let response: Record<string, string> = {};
       let failure: ConnectError | undefined;
       const entry = builds.begin(request.Ref, (log) => startBuild(parts, request, log, signal));
-      if (!request.Internal) history.begin(request);
+      if (!request.Internal) {
+        history.begin(request);
+        traces.begin(request.Ref, context.requestHeader.get("traceparent"));
+      }
       try {
         build = await entry.build;
         response = responseOf(await solve(build, request, parts.options));
@@ -64,6 +70,7 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
           log: entry.log.messages,
           predicates: build?.predicates ?? [],
         });
+        traces.end(request.Ref, error?.message, entry.log.messages);
         builds.end(request.Ref);
         // without anybody waiting for it
         engine.collectGarbage(closing).catch(() => undefined);
@@ -106,13 +113,21 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
         throw statusError(error);
       });
     },
-    async *listenBuildHistory({ ActiveOnly, Ref, EarlyExit, Limit }, { signal }) {
-      const query = { ref: Ref, activeOnly: ActiveOnly, earlyExit: EarlyExit, limit: Limit };
+    async *listenBuildHistory({ ActiveOnly, Ref, EarlyExit, Limit, Filter }, { signal }) {
+      let matches: ReturnType<typeof historyFilter>;
+      try {
+        matches = historyFilter(filtersOf(Filter));
+      } catch (error) {
+        throw statusError(error);
+      }
+      const query = { ref: Ref, activeOnly: ActiveOnly, earlyExit: EarlyExit, limit: Limit, matches };
       yield* history.listen(query, AbortSignal.any([signal, closing]));
     },
     updateBuildHistory({ Ref, Pinned, Delete, Finalize }) {
-      // everything is written when a build ends
-      if (Finalize) return {};
+      if (Finalize) {
+        traces.finalize(Ref);
+        return {};
+      }
       const isKnown = Delete ? history.delete(Ref) : history.pin(Ref, Pinned);
       if (!isKnown) throw new ConnectError(`no such record ${Ref}`, Code.NotFound);
       return {};

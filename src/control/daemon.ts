@@ -14,9 +14,12 @@ import { clientOf, gatewayService } from "./gateway-service.js";
 import { Control } from "./gen/buildkit/control_pb.js";
 import { LLBBridge } from "./gen/buildkit/gateway_pb.js";
 import { Content } from "./gen/containerd/content_pb.js";
+import { TraceService } from "./gen/opentelemetry/trace_pb.js";
 import { Health, HealthCheckResponse_ServingStatus } from "./gen/grpc/health_pb.js";
 import { History } from "./history.js";
 import { Sessions } from "./session/sessions.js";
+import { collectorOf } from "./traces/collector.js";
+import { Traces } from "./traces/traces.js";
 import type { Address, DaemonOptions, TlsFiles } from "./types.js";
 
 /** Bytes that a client may send before they are taken. */
@@ -29,6 +32,7 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #engine: Engine;
   readonly #sessions: Sessions;
+  readonly #traces: Traces;
   readonly #handler: ReturnType<typeof connectNodeAdapter>;
   readonly #closing = new AbortController();
   readonly #servers: Http2Server[] = [];
@@ -42,11 +46,15 @@ export class Daemon {
     this.#sessions = new Sessions({ stateRoot: root, own });
     const builds = new Builds();
     const history = new History(join(root, "history"));
+    this.#traces = new Traces(collectorOf(options.environment, options.warn), (ref, lines) =>
+      history.setTrace(ref, lines),
+    );
     const control = controlService({
       engine: this.#engine,
       builds,
       sessions: this.#sessions,
       history,
+      traces: this.#traces,
       options,
       closing: this.#closing.signal,
     });
@@ -58,6 +66,7 @@ export class Daemon {
         router.service(Control, control);
         router.service(LLBBridge, gatewayService(clientOf(builds), options));
         router.service(Content, contentService(history));
+        router.service(TraceService, this.#traces.service);
         router.service(Health, { check: () => ({ status: HealthCheckResponse_ServingStatus.SERVING }) });
       },
     });
@@ -127,6 +136,7 @@ export class Daemon {
     // builds tell their clients why they end
     await new Promise((resolve) => setTimeout(resolve, 100));
     for (const connection of this.#connections) connection.destroy();
+    this.#traces.close();
     await this.#engine.close();
     for (const address of this.#options.addresses)
       if (address.startsWith("unix://")) rmSync(address.slice("unix://".length), { force: true });

@@ -20,6 +20,7 @@ import {
   type StatusResponse,
 } from "./gen/buildkit/control_pb.js";
 import type { Status } from "./gen/google/rpc/status_pb.js";
+import { TRACE_TYPE } from "./traces/span-json.js";
 import { redactAttrs } from "./redact.js";
 
 const LOG_TYPE = "application/vnd.buildkit.status.v0";
@@ -50,6 +51,7 @@ export interface HistoryQuery {
   readonly earlyExit: boolean;
   /** 0: all */
   readonly limit: number;
+  readonly matches: (record: BuildHistoryRecord) => boolean;
 }
 
 type Listener = (event: BuildHistoryEvent) => void;
@@ -101,6 +103,14 @@ export class History {
     this.#save(record);
     this.#tell(BuildHistoryEventType.COMPLETE, record);
     this.#collect();
+  }
+
+  /** @param lines a span each */
+  setTrace(ref: string, lines: string): void {
+    const record = this.#read(ref);
+    if (!record) return;
+    record.trace = this.#write(TRACE_TYPE, Buffer.from(lines));
+    this.#save(record);
   }
 
   #writePredicate({ type, value }: Predicate): Descriptor {
@@ -155,6 +165,7 @@ export class History {
   async *listen(query: HistoryQuery, signal: AbortSignal): AsyncGenerator<BuildHistoryEvent> {
     const wanted = (event: BuildHistoryEvent): boolean =>
       (query.ref === "" || event.record!.Ref === query.ref) &&
+      query.matches(event.record!) &&
       (!query.activeOnly || event.type !== BuildHistoryEventType.COMPLETE || known.has(event.record!.Ref));
     const known = new Set<string>();
     const queue: BuildHistoryEvent[] = this.#existing(query);
@@ -180,12 +191,12 @@ export class History {
     }
   }
 
-  #existing({ activeOnly, limit, ref }: HistoryQuery): BuildHistoryEvent[] {
+  #existing({ activeOnly, limit, ref, matches }: HistoryQuery): BuildHistoryEvent[] {
     const ended = activeOnly ? [] : this.#ended().filter((record) => ref === "" || record.Ref === ref);
     const events = [
       ...ended.map((record) => ({ type: BuildHistoryEventType.COMPLETE, record })),
       ...[...this.#active.values()].map((record) => ({ type: BuildHistoryEventType.STARTED, record })),
-    ];
+    ].filter(({ record }) => matches(record));
     return (limit > 0 ? events.slice(-limit) : events).map((event) => create(BuildHistoryEventSchema, event));
   }
 
@@ -243,8 +254,8 @@ export class History {
   }
 }
 
-function blobsOf({ logs, Result }: BuildHistoryRecord): Digest[] {
-  return [logs, ...(Result?.Attestations ?? [])].flatMap((blob) =>
+function blobsOf({ logs, trace, Result }: BuildHistoryRecord): Digest[] {
+  return [logs, trace, ...(Result?.Attestations ?? [])].flatMap((blob) =>
     blob && isDigest(blob.digest) ? [blob.digest] : [],
   );
 }

@@ -25,4 +25,6 @@ export interface DaemonOptions {
   /** credentials of caches are read from here, never from the client's */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly debug: (text: string) => void;
+  /** what is shown in any case */
+  readonly warn: (text: string) => void;
 }

@@ -14,10 +14,17 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
+import { createServer as createHttpServer } from "node:http";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fromBinary } from "@bufbuild/protobuf";
+import {
+  ExportTraceServiceRequestSchema,
+  type ExportTraceServiceRequest,
+} from "../../src/control/gen/opentelemetry/trace_pb.js";
+import { LlbClient } from "../support/llb-client.js";
 import { startDaemon, type BuildxOptions, type TestDaemon } from "../support/daemon.js";
 import { KEY, makeContext, startServices, type Outcome, type Services } from "../support/services.js";
 
@@ -424,6 +431,82 @@ describe("history", () => {
     expect((await daemon.buildx(["history", "ls"])).stdout.trim().split("\n")).toHaveLength(1);
     const files = readdirSync(join(daemon.root, "history"), { recursive: true, withFileTypes: true });
     expect(files.filter((file) => file.isFile())).toEqual([]);
+  });
+});
+
+describe("traces", () => {
+  it("are taken in, passed on, and kept with the build", async () => {
+    const received: ExportTraceServiceRequest[] = [];
+    const collector = createHttpServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        expect(request.headers["x-key"]).toBe("a b");
+        received.push(fromBinary(ExportTraceServiceRequestSchema, Buffer.concat(chunks)));
+        response.end();
+      });
+    });
+    await once(collector.listen(0, "127.0.0.1"), "listening");
+    const traced = await startDaemon(services.work, [], {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}`,
+      OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
+      OTEL_EXPORTER_OTLP_HEADERS: "x-key=a%20b",
+    });
+    const folder = context({ Dockerfile: `FROM ${services.base}\nRUN echo traced\n` });
+    expect((await traced.buildx(["build", folder])).status).toBe(0);
+    const names = (): string[] =>
+      received.flatMap(({ resourceSpans }) =>
+        resourceSpans.flatMap(({ scopeSpans }) =>
+          scopeSpans.flatMap(({ spans }) => spans.map(({ name }) => name)),
+        ),
+      );
+    await expect.poll(names).toContain("[2/2] RUN echo traced");
+    expect(names()).toContain("moby.buildkit.v1.Control/Solve");
+
+    const client = new LlbClient(traced.socket);
+    const [event] = await client.history();
+    const { Ref } = event!.record!;
+    await client.control.updateBuildHistory({ Ref, Finalize: true });
+    const [finalized] = await client.history();
+    const { mediaType, digest } = finalized!.record!.trace!;
+    expect(mediaType).toBe("application/vnd.buildkit.otlp.json.v0");
+    const blob = join(traced.root, "history", "blobs", digest.replace("sha256:", ""));
+    const spans = readFileSync(blob, "utf8")
+      .trim()
+      .split("\n")
+      .map(
+        (line) => JSON.parse(line) as { Name: string; StartTime: string; SpanContext: { TraceID: string } },
+      );
+    expect(spans.map(({ Name }) => Name)).toEqual(
+      expect.arrayContaining(["moby.buildkit.v1.Control/Solve", "[2/2] RUN echo traced"]),
+    );
+    expect(new Set(spans.map(({ SpanContext }) => SpanContext.TraceID)).size).toBe(1);
+    expect(Date.parse(spans[0]!.StartTime)).toBeGreaterThan(Date.now() - 600_000);
+    await traced.buildx(["history", "rm", "--all"]);
+    expect(existsSync(blob)).toBe(false);
+
+    // a client that traces itself, and sends its spans to the daemon
+    const [traceId, spanId] = [Buffer.alloc(16, 7), Buffer.alloc(8, 9)];
+    const traceparent = `00-${traceId.toString("hex")}-${spanId.toString("hex")}-01`;
+    await client.solve(undefined, undefined, [], { headers: { traceparent } });
+    const times = { startTimeUnixNano: 1n, endTimeUnixNano: 2n };
+    const span = { traceId, spanId, name: "of the client", ...times };
+    await client.traces.export({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] });
+    await expect.poll(names).toContain("of the client");
+    const [mine] = await client.history();
+    await client.control.updateBuildHistory({ Ref: mine!.record!.Ref, Finalize: true });
+    const [kept] = await client.history();
+    const lines = readFileSync(
+      join(traced.root, "history", "blobs", kept!.record!.trace!.digest.replace("sha256:", "")),
+      "utf8",
+    );
+    expect(lines).toMatch(
+      /"Name":"moby.buildkit.v1.Control\/Solve".*"Parent":\{"TraceID":"(07)+","SpanID":"(09)+"/,
+    );
+    expect(lines).toContain('"Name":"of the client"');
+    client.close();
+    await traced.stop();
+    collector.close();
   });
 });
 

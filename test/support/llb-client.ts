@@ -3,10 +3,12 @@ import { randomUUID } from "node:crypto";
 import { connect as connectHttp2, type ClientHttp2Session } from "node:http2";
 import { connect } from "node:net";
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { createClient, type Client } from "@connectrpc/connect";
+import { createClient, type CallOptions, type Client } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import {
   Control,
+  type BuildHistoryEvent,
+  type BuildHistoryRequestSchema,
   type SolveResponse,
   type StatusResponse,
 } from "../../src/control/gen/buildkit/control_pb.js";
@@ -17,6 +19,7 @@ import {
 } from "../../src/control/gen/buildkit/gateway_pb.js";
 import { DefinitionSchema, OpSchema, type Definition } from "../../src/control/gen/buildkit/ops_pb.js";
 import type { RuleSchema } from "../../src/control/gen/buildkit/policy_pb.js";
+import { TraceService } from "../../src/control/gen/opentelemetry/trace_pb.js";
 import { digestOf } from "../../src/lib/index.js";
 
 export interface Node {
@@ -54,6 +57,7 @@ export interface Gateway {
 
 export class LlbClient {
   readonly control: Client<typeof Control>;
+  readonly traces: Client<typeof TraceService>;
   readonly #bridge: Client<typeof LLBBridge>;
   readonly #session: ClientHttp2Session;
   readonly #id = randomUUID();
@@ -62,6 +66,7 @@ export class LlbClient {
     const options = { createConnection: () => connect(socket) };
     const transport = createGrpcTransport({ baseUrl: "http://daemon", nodeOptions: options });
     this.control = createClient(Control, transport);
+    this.traces = createClient(TraceService, transport);
     this.#bridge = createClient(LLBBridge, transport);
     this.#session = connectHttp2("http://daemon", options);
     this.#session.on("error", () => undefined);
@@ -83,15 +88,17 @@ export class LlbClient {
     output: Output | undefined,
     image?: string,
     rules: readonly MessageInitShape<typeof RuleSchema>[] = [],
+    options: CallOptions = {},
   ): Promise<SolveResponse> {
     const Definition = output ? definition(output) : create(DefinitionSchema, {});
-    return this.control.solve({
+    const request = {
       Ref: randomUUID(),
       Session: this.#id,
       Definition,
       Exporters: pushed(image),
       SourcePolicy: { rules: [...rules] },
-    });
+    };
+    return this.control.solve(request, options);
   }
 
   /** A build whose frontend is `run`; what it returns is the result, or its id. */
@@ -114,6 +121,16 @@ export class LlbClient {
       await this.#bridge.return({ error: { code: 2, message: (error as Error).message } }, headers);
     }
     return solved;
+  }
+
+  /** Records of builds, the newest last. */
+  async history(
+    query: MessageInitShape<typeof BuildHistoryRequestSchema> = {},
+  ): Promise<BuildHistoryEvent[]> {
+    const events: BuildHistoryEvent[] = [];
+    for await (const event of this.control.listenBuildHistory({ EarlyExit: true, ...query }))
+      events.push(event);
+    return events;
   }
 
   async status(Ref: string): Promise<StatusResponse[]> {
