@@ -22,6 +22,7 @@ export interface ProcessRequest {
   readonly user: string;
   readonly security: SecurityMode;
   readonly secretEnv: readonly SecretEnv[];
+  readonly hasTerminal?: boolean;
   readonly onOutput: (stream: 1 | 2, chunk: Uint8Array) => void;
   readonly onInput: (input: ProcessInput) => void;
   readonly onStarted: () => void;
@@ -59,9 +60,9 @@ export class FrontendContainer {
     }
     await this.#isUp;
     const { worker } = this.#context;
-    const { args, cwd, user, ...listeners } = process;
+    const { args, cwd, user, hasTerminal = false, ...listeners } = process;
     const env = await this.#env(process);
-    const task = { container: this.#id, args, env, cwd: cwd || "/", user };
+    const task = { container: this.#id, args, env, cwd: cwd || "/", user, hasTerminal };
     const { exitCode } = await worker.perform("exec", task, this.#signal, listeners);
     return exitCode;
   }
@@ -92,6 +93,7 @@ export class FrontendContainer {
           target,
           readonlyRoot,
           isInteractive: true,
+          hasTerminal: process.hasTerminal ?? false,
           args: process.args,
           env: await this.#env(process),
           cwd: process.cwd || "/",

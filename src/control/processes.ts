@@ -71,6 +71,9 @@ export async function* execProcesses(
       } else if (Input.case === "Signal") {
         const { Name } = Input.value;
         inputs.get(ProcessID)?.give((input) => input.signal(Name));
+      } else if (Input.case === "Resize") {
+        const { Rows: rows, Cols: columns } = Input.value;
+        inputs.get(ProcessID)?.give((input) => input.resize({ rows, columns }));
       }
     }
   })();
@@ -100,13 +103,13 @@ async function start(
   onInput: (input: ProcessInput) => void,
 ): Promise<number> {
   if (!Meta || Meta.args.length === 0) throw new ConnectError("a process needs args", Code.InvalidArgument);
-  if (Tty) throw new ConnectError("terminals are not supported", Code.Unimplemented);
   const exit = container.run({
     args: Meta.args,
     env: Meta.env,
     cwd: Meta.cwd,
     user: Meta.user,
     security: enums.SECURITY_MODES[Security] === "INSECURE" ? "INSECURE" : "SANDBOX",
+    hasTerminal: Tty,
     secretEnv: secretenv.map(({ ID, name, optional }) => ({ ID, name, optional })),
     onOutput: (Fd, Data) => {
       if (Fds.includes(Fd)) send(id, { case: "File", value: { Fd, Data: Uint8Array.from(Data) } });

@@ -7,12 +7,12 @@ export {
   readCdiDevices,
   type CdiDevices,
 } from "./cdi.js";
+export { ProcessControl } from "./process.js";
 export {
   execInContainer,
   findRuntime,
   hostResolvConf,
   killLeftovers,
-  ProcessControl,
   runContainer,
   type Runtime,
   type RuntimeWish,

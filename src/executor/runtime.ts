@@ -1,11 +1,11 @@
 // The OCI runtime: which one works here, and running a container with it. Called in a thread whose mount namespace has
 // the container's root and mounts.
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, posix } from "node:path";
-import { PassThrough } from "node:stream";
 import { BuildError } from "../lib/index.js";
 import { inUserNamespace, mount, unmount } from "../linux/index.js";
+import { runProcess, type RunOptions } from "./process.js";
 import { processConfig, runtimeConfig } from "./spec.js";
 import type { ContainerSpec, ProcessSpec } from "./types.js";
 
@@ -15,40 +15,6 @@ export interface Runtime {
   readonly cgroups: boolean;
   /** the compiled seccomp filter, base64: crun takes it and saves itself half of a container's start */
   readonly seccompFilter?: string;
-}
-
-export interface RunOptions {
-  /** unique on this machine */
-  readonly id: string;
-  /** a folder for the bundle and the runtime's state; removed afterwards */
-  readonly folder: string;
-  readonly signal: AbortSignal;
-  readonly onOutput: (stream: 1 | 2, chunk: Buffer) => void;
-  /** of a process that is interactive */
-  readonly control?: ProcessControl | undefined;
-  /** told when it runs, if it is interactive */
-  readonly onStarted?: (() => void) | undefined;
-}
-
-/** What goes to a process: standard input, signals. They may come before it runs. */
-export class ProcessControl {
-  readonly stdin = new PassThrough();
-  readonly #early: string[] = [];
-  #kill: ((signal: string) => void) | undefined;
-
-  kill(signal: string): void {
-    if (this.#kill) this.#kill(signal);
-    else this.#early.push(signal);
-  }
-
-  /** @param kill sends a signal to the process */
-  attach(child: ChildProcess, kill: (signal: string) => void): void {
-    // who ends early does not read to the end
-    child.stdin!.on("error", () => undefined);
-    this.stdin.pipe(child.stdin!);
-    this.#kill = kill;
-    for (const signal of this.#early.splice(0)) kill(signal);
-  }
 }
 
 /** Control groups first: only they keep a step that makes device nodes from opening them. */
@@ -160,7 +126,13 @@ export async function runContainer(
   mkdirSync(folder, { recursive: true });
   writeFileSync(
     join(folder, "config.json"),
-    JSON.stringify(runtimeConfig(spec, runtime, cgroupsPath(spec, id))),
+    JSON.stringify(
+      runtimeConfig(
+        { ...spec, process: withTerminal(spec.process, options) },
+        runtime,
+        cgroupsPath(spec, id),
+      ),
+    ),
   );
   const base = [...runtime.globalArgs, "--root", join(folder, "state")];
   const kill = (): void => {
@@ -171,9 +143,9 @@ export async function runContainer(
     return await runProcess(runtime, [...base, "run", "--bundle", folder, id], options, {
       end: kill,
       signal: (name) => void spawnSync(runtime.command, [...base, "kill", id, name], { stdio: "ignore" }),
-      isRunning: () => {
+      pid: () => {
         const { stdout } = spawnSync(runtime.command, [...base, "state", id], { encoding: "utf8" });
-        return /"status": *"running"/.test(stdout);
+        return /"status": *"running"/.test(stdout) ? Number(/"pid": *(\d+)/.exec(stdout)?.[1]) : undefined;
       },
     });
   } finally {
@@ -191,7 +163,10 @@ export async function execInContainer(
   const { id, folder } = options;
   const name = `exec-${++execs}`;
   const [config, pid] = [join(folder, `${name}.json`), join(folder, `${name}.pid`)];
-  writeFileSync(config, JSON.stringify(processConfig(process, { privileged, ulimits: [] })));
+  writeFileSync(
+    config,
+    JSON.stringify(processConfig(withTerminal(process, options), { privileged, ulimits: [] })),
+  );
   const base = [...runtime.globalArgs, "--root", join(folder, "state")];
   const kill = (signal: NodeJS.Signals): void => {
     try {
@@ -200,55 +175,18 @@ export async function execInContainer(
       // it has ended, or not begun
     }
   };
+  const pidOf = (): number | undefined => (existsSync(pid) && Number(readFileSync(pid, "utf8"))) || undefined;
   return runProcess(runtime, [...base, "exec", "--process", config, "--pid-file", pid, id], options, {
     end: () => kill("SIGKILL"),
     signal: (signal) => kill((signal.startsWith("SIG") ? signal : `SIG${signal}`) as NodeJS.Signals),
-    isRunning: () => existsSync(pid),
+    pid: pidOf,
   });
 }
 
 let execs = 0;
 
-/** Milliseconds between two looks at whether it runs. */
-const START_INTERVAL = 10;
-
-interface ProcessHandle {
-  readonly end: () => void;
-  readonly signal: (name: string) => void;
-  readonly isRunning: () => boolean;
-}
-
-async function runProcess(
-  runtime: Runtime,
-  args: readonly string[],
-  { signal, onOutput, control, onStarted }: RunOptions,
-  handle: ProcessHandle,
-): Promise<number> {
-  const child = spawn(runtime.command, args, { stdio: [control ? "pipe" : "ignore", "pipe", "pipe"] });
-  child.stdout!.on("data", (chunk: Buffer) => onOutput(1, chunk));
-  child.stderr!.on("data", (chunk: Buffer) => onOutput(2, chunk));
-  control?.attach(child, handle.signal);
-  const watch = onStarted && setInterval(() => handle.isRunning() && started(), START_INTERVAL);
-  const started = (): void => {
-    clearInterval(watch);
-    onStarted?.();
-  };
-  const end = (): void => {
-    handle.end();
-    child.kill("SIGKILL");
-  };
-  signal.addEventListener("abort", end, { once: true });
-  try {
-    const code = await new Promise<number>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (exit, by) => resolve(exit ?? (by === "SIGKILL" ? 137 : 1)));
-    });
-    signal.throwIfAborted();
-    return code;
-  } finally {
-    clearInterval(watch);
-    signal.removeEventListener("abort", end);
-  }
+function withTerminal(process: ProcessSpec, { control }: RunOptions): ProcessSpec {
+  return control?.hasTerminal ? { ...process, hasTerminal: true } : process;
 }
 
 /** Ends what a killed process left running below `folder`. */

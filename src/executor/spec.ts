@@ -89,6 +89,7 @@ export function processConfig(
     args: process.args,
     env: process.env,
     cwd: process.cwd,
+    ...(process.hasTerminal && { terminal: true }),
     capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
     ...(ulimits.length > 0 && {
       rlimits: ulimits.map(({ Name, Soft, Hard }) => ({

@@ -47,6 +47,7 @@ export interface ProcessSpec {
   readonly uid: number;
   readonly gid: number;
   readonly additionalGids: readonly number[];
+  readonly hasTerminal?: boolean;
 }
 
 export interface ContainerSpec {

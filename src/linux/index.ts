@@ -1,3 +1,4 @@
 export * from "./types.js";
 export * from "./libc.js";
+export * from "./pty.js";
 export * from "./user-namespace.js";

@@ -1,4 +1,5 @@
 // What goes between the build and its threads.
+import type { WindowSize } from "../linux/index.js";
 import type { TaskName } from "./types.js";
 
 export type ThreadMessage =
@@ -6,6 +7,7 @@ export type ThreadMessage =
   /** of a process's standard input; `undefined` is its end */
   | { readonly kind: "input"; readonly id: number; readonly chunk: Uint8Array | undefined }
   | { readonly kind: "signal"; readonly id: number; readonly signal: string }
+  | { readonly kind: "resize"; readonly id: number; readonly size: WindowSize }
   | { readonly kind: "abort"; readonly id: number };
 
 export type ThreadReply =

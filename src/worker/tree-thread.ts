@@ -44,8 +44,13 @@ port.on("message", (message: ThreadMessage) => {
     inputs.get(message.id)?.kill(message.signal);
     return;
   }
+  if (message.kind === "resize") {
+    inputs.get(message.id)?.resize(message.size);
+    return;
+  }
   const { id, task, params } = message;
-  if (task === "exec" || (params as RunTask).isInteractive) inputs.set(id, new ProcessControl());
+  const { isInteractive, hasTerminal = false } = params as Partial<RunTask>;
+  if (task === "exec" || isInteractive) inputs.set(id, new ProcessControl(hasTerminal));
   const controller = new AbortController();
   running.set(id, controller);
   const reply = (answer: ThreadReply): void => port.postMessage(answer);

@@ -114,6 +114,8 @@ export interface RunTask {
   readonly readonlyRoot: boolean;
   /** it has a standard input, and takes signals */
   readonly isInteractive?: boolean;
+  /** of one that is interactive: it sits in front of a terminal, which is its output 1 */
+  readonly hasTerminal?: boolean;
   readonly args: readonly string[];
   readonly env: readonly string[];
   readonly cwd: string;
@@ -134,6 +136,7 @@ export interface RunTask {
 export interface ExecTask {
   /** its id */
   readonly container: string;
+  readonly hasTerminal: boolean;
   readonly args: readonly string[];
   readonly env: readonly string[];
   readonly cwd: string;

@@ -3,6 +3,7 @@
 import { Worker as Thread } from "node:worker_threads";
 import { BuildError } from "../lib/index.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
+import type { WindowSize } from "../linux/index.js";
 import type { TaskMap, TaskName } from "./types.js";
 
 export interface WorkerOptions {
@@ -21,6 +22,8 @@ export interface ProcessInput {
   write(chunk: Uint8Array | undefined): void;
   /** @param signal "SIGTERM" */
   signal(signal: string): void;
+  /** of its terminal, if it has one */
+  resize(size: WindowSize): void;
 }
 
 export interface ProcessListeners {
@@ -77,6 +80,7 @@ export class Worker {
         listeners?.onInput?.({
           write: (chunk) => post({ kind: "input", id, chunk }),
           signal: (name) => post({ kind: "signal", id, signal: name }),
+          resize: (size) => post({ kind: "resize", id, size }),
         });
       });
     } finally {

@@ -374,6 +374,42 @@ describe("a frontend's container", () => {
     });
   });
 
+  it("puts processes in front of terminals", async () => {
+    await client.gateway(async ({ bridge, headers }) => {
+      const { result } = await bridge.solve({ Definition: definition(base()) }, headers);
+      const resultID = result?.result.case === "ref" ? result.result.value.id : "";
+      await bridge.newContainer({ ContainerID: "c", Mounts: [{ dest: "/", resultID }] }, headers);
+      // a shell that edits lines asks where the cursor is
+      const shown = (process: Process): string => process.shown.replace(/\x1b\[\d*[A-Za-z]/g, "");
+      const first = new Process(bridge, headers, "first", undefined);
+      first.resize(40, 80);
+      await expect.poll(() => first.isStarted).toBe(true);
+      first.write("stty size\n");
+      await expect.poll(() => shown(first)).toMatch(/stty size\r\n40 80\r\n/);
+      first.resize(50, 90);
+      first.write("stty size; tty\n");
+      await expect.poll(() => shown(first)).toMatch(/50 90\r\n\/dev\/(pts\/0|console)\r\n/);
+
+      const second = new Process(bridge, headers, "second", undefined);
+      second.resize(30, 70);
+      await expect.poll(() => second.isStarted).toBe(true);
+      second.write("stty size; sleep 1000.7\n");
+      await expect.poll(() => shown(second)).toContain("30 70\r\n");
+      // Ctrl-C ends what runs, not the shell
+      second.write("\x03");
+      second.write("echo $?; exit 9\n");
+      expect(await second.ended).toMatchObject({
+        code: 9,
+        out: expect.stringMatching(/\^C[^]*130\r\n/) as string,
+      });
+
+      first.write("exit 99\n");
+      expect((await first.ended).code).toBe(99);
+      await bridge.releaseContainer({ ContainerID: "c" }, headers);
+      return resultID;
+    });
+  });
+
   it("ends when it is released, and with its build", async () => {
     const start = async ({ bridge, headers }: Gateway): Promise<Process> => {
       const { result } = await bridge.solve({ Definition: definition(base()) }, headers);

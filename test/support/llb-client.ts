@@ -156,11 +156,28 @@ export class Process {
   readonly #queue: MessageInitShape<typeof ExecMessageSchema>[] = [];
   readonly #id: string;
   #wake = (): void => undefined;
+  readonly #texts = ["", "", ""];
+  isStarted = false;
 
-  constructor(bridge: Gateway["bridge"], headers: Gateway["headers"], id: string, script: string) {
+  /** What it has shown so far. */
+  get shown(): string {
+    return this.#texts[1]!;
+  }
+
+  /** @param script `undefined`: a shell in front of a terminal */
+  constructor(
+    bridge: Gateway["bridge"],
+    headers: Gateway["headers"],
+    id: string,
+    script: string | undefined,
+  ) {
     this.#id = id;
-    const Meta = { args: ["/bin/sh", "-c", script], env: ["PATH=/bin"], cwd: "/" };
-    this.#send({ case: "Init", value: { ContainerID: "c", Meta, Fds: [0, 1, 2] } });
+    const args = script === undefined ? ["/bin/sh"] : ["/bin/sh", "-c", script];
+    const Meta = { args, env: ["PATH=/bin", "PS1=> "], cwd: "/" };
+    this.#send({
+      case: "Init",
+      value: { ContainerID: "c", Meta, Fds: [0, 1, 2], Tty: script === undefined },
+    });
     this.ended = this.#run(bridge, headers);
   }
 
@@ -172,6 +189,10 @@ export class Process {
   write(text: string | undefined): void {
     const Data = text === undefined ? new Uint8Array() : new TextEncoder().encode(text);
     this.#send({ case: "File", value: { Fd: 0, Data, EOF: text === undefined } });
+  }
+
+  resize(Rows: number, Cols: number): void {
+    this.#send({ case: "Resize", value: { Rows, Cols } });
   }
 
   signal(Name: string): void {
@@ -187,11 +208,12 @@ export class Process {
         else await new Promise<void>((resolve) => (this.#wake = resolve));
       }
     };
-    const texts = ["", "", ""];
+    const texts = this.#texts;
     let code = -1;
     for await (const { Input } of bridge.execProcess(messages.call(this), headers)) {
       if (Input.case === "File")
         texts[Input.value.Fd] = texts[Input.value.Fd]! + new TextDecoder().decode(Input.value.Data);
+      else if (Input.case === "Started") this.isStarted = true;
       else if (Input.case === "Exit") code = Input.value.Code;
       else if (Input.case === "Done") {
         isDone = true;

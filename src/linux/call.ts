@@ -1,0 +1,57 @@
+// Functions of the C library, through koffi, called synchronously: for this room alone.
+import { createRequire } from "node:module";
+import { getSystemErrorName } from "node:util";
+import { BuildError } from "../lib/index.js";
+import type { BytePath } from "./types.js";
+
+type Call = (...args: unknown[]) => number;
+
+interface Koffi {
+  load(name: string | null): { func(signature: string): Call };
+  errno(): number;
+}
+
+let functions: Record<string, Call> | undefined;
+let koffi: Koffi;
+
+const SIGNATURES: Readonly<Record<string, string>> = {
+  mount:
+    "int mount(const void *source, const void *target, const char *type, unsigned long flags, const void *data)",
+  umount2: "int umount2(const void *target, int flags)",
+  unshare: "int unshare(int flags)",
+  chdir: "int chdir(const void *path)",
+  mknod: "int mknod(const void *path, unsigned int mode, unsigned long dev)",
+  utimensat: "int utimensat(int dirfd, const void *path, const void *times, int flags)",
+  lgetxattr: "int64_t lgetxattr(const void *path, const void *name, void *value, size_t size)",
+  lsetxattr: "int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)",
+  llistxattr: "int64_t llistxattr(const void *path, void *list, size_t size)",
+  flock: "int flock(int fd, int operation)",
+  geteuid: "unsigned int geteuid()",
+  ioctl: "int ioctl(int fd, unsigned long request, void *argument)",
+  tcgetattr: "int tcgetattr(int fd, void *termios)",
+  tcsetattr: "int tcsetattr(int fd, int actions, const void *termios)",
+  cfmakeraw: "void cfmakeraw(void *termios)",
+};
+
+export function libc(name: string): Call {
+  if (!functions) {
+    const require = createRequire(import.meta.url);
+    koffi = require("koffi") as Koffi;
+    const library = koffi.load(null);
+    functions = Object.fromEntries(
+      Object.entries(SIGNATURES).map(([key, text]) => [key, library.func(text)]),
+    );
+  }
+  return functions[name]!;
+}
+
+export function cString(text: BytePath): Buffer {
+  return Buffer.from(`${text}\0`, "latin1");
+}
+
+/** @throws BuildError with the name of the error as `code` ("EPERM") */
+export function check(result: number, call: string, subject: string): number {
+  if (result >= 0) return result;
+  const code = getSystemErrorName(-koffi.errno());
+  throw new BuildError(code, `${call} ${subject}: ${code}`);
+}
