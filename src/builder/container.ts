@@ -105,6 +105,7 @@ export class FrontendContainer {
           privileged: process.security === "INSECURE",
           ulimits: [],
           runtime: { command: runtime, cgroups: false },
+          dns: this.#context.dns,
           cgroupParent: "",
           edits: { mounts: [], env: [], devices: [], hooks: [], additionalGids: [] },
         },

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { LocalCacheStore, rememberCorrupt, type CorruptBlobs } from "../cache/index.js";
 import { BlobStore, Database, FileLocks, StateDir } from "../content/index.js";
 import { messageOf } from "../lib/index.js";
-import { killLeftovers } from "../executor/index.js";
+import { killLeftovers, type DnsSettings } from "../executor/index.js";
 import { workerPlatforms, type Call, type Description } from "../frontend/index.js";
 import { DockerCredentials, RegistryClient } from "../registry/index.js";
 import { checkStore, PruneStore, type CheckReport, type GcLimits, type PruneParts } from "../prune/index.js";
@@ -23,6 +23,8 @@ export interface EngineOptions {
   readonly runtime?: string | undefined;
   /** where device specs of RUN --device lie, instead of the usual folders */
   readonly cdiFolders?: readonly string[] | undefined;
+  /** what steps resolve names with, where it is not the host's */
+  readonly dns?: DnsSettings | undefined;
   /** limits of garbage collection where they are not the usual ones; `undefined`: nothing is collected */
   readonly gc?: Partial<GcLimits> | undefined;
   /** where docker's config.json is */
@@ -45,13 +47,14 @@ export class Engine implements Builder {
   readonly locks: FileLocks;
   readonly runtime: string | undefined;
   readonly cdiFolders: readonly string[] | undefined;
+  readonly dns: DnsSettings | undefined;
   /** what is remembered of remote caches, by place */
   readonly corruptBlobs: (place: string) => CorruptBlobs;
   readonly #database: Database;
   readonly #gc: Partial<GcLimits> | undefined;
 
   /** @throws BuildError STATE_DIR_UNWRITABLE */
-  constructor({ stateDir, runtime, cdiFolders, dockerConfig, gc = {} }: EngineOptions) {
+  constructor({ stateDir, runtime, cdiFolders, dns, dockerConfig, gc = {} }: EngineOptions) {
     this.state = new StateDir(stateDir);
     this.#database = new Database(stateDir);
     this.blobs = new BlobStore(join(stateDir, "content"), this.state.own);
@@ -67,6 +70,7 @@ export class Engine implements Builder {
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));
     this.runtime = runtime;
     this.cdiFolders = cdiFolders;
+    this.dns = dns;
     this.cacheMounts = new CacheMounts(this.state);
     this.locks = new FileLocks(join(stateDir, "locks"));
     this.pruning = new PruneStore(this.#parts);

@@ -104,6 +104,7 @@ export class Job {
       sources: new Map(),
       devices: () => readCdiDevices(engine.cdiFolders),
       runtime: engine.runtime,
+      dns: engine.dns,
       log: (vertex, stream, data) =>
         this.progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
       made: (ref) => {

@@ -72,9 +72,31 @@ insecure-entitlements = ["network.host", "security.insecure"]
   expect(options.registries.get("docker.io")).toMatchObject({ mirrors: ["mirror.example"], http: true });
 });
 
+it("reads how names are resolved, what is remembered, how registries know us", () => {
+  const toml = `
+[dns]
+  nameservers = ["10.0.0.1"]
+  options = ["ndots:1"]
+[history]
+  maxAge = 172800
+  maxEntries = 7
+[[registry."r.example".keypair]]
+  key = "/k"
+  cert = "/c"
+`;
+  const { options, notes } = settings([], toml);
+  expect(options.engine.dns).toEqual({ nameservers: ["10.0.0.1"], searchDomains: [], options: ["ndots:1"] });
+  expect(options.history).toEqual({ maxAge: 48 * 3600_000, maxEntries: 7 });
+  expect(options.registries.get("r.example")?.keyPairs).toEqual([{ key: "/k", cert: "/c" }]);
+  expect(notes).toEqual([]);
+});
+
 it("names what it does not have, and what is wrong", () => {
-  expect(settings(["--oci-cni-config-path=/x"], "unheard = 1\n").notes).toEqual([
+  const toml = `unheard = 1\n[otel]\nsocketPath = "/s"\n[worker.oci]\nmax-parallelism = 4\n`;
+  expect(settings(["--oci-cni-config-path=/x"], toml).notes).toEqual([
     `the configuration's "unheard" is not known`,
+    `the configuration's "otel.socketPath" has no effect`,
+    `the configuration's "worker.oci.max-parallelism" has no effect`,
     "--oci-cni-config-path has no effect",
   ]);
   expect(() => settings([], "not toml")).toThrow(/failed to parse config/);

@@ -3,8 +3,10 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parse } from "smol-toml";
-import type { DaemonOptions } from "../control/index.js";
+import type { DaemonOptions, HistoryLimits } from "../control/index.js";
 import { BuildError, codeOf, messageOf, parseBytes, parseDuration } from "../lib/index.js";
+import type { RegistrySettings } from "../registry/index.js";
+import type { DnsSettings } from "../executor/index.js";
 import type { GcLimits } from "../prune/index.js";
 import type { ParsedFlags } from "./flags.js";
 
@@ -29,11 +31,7 @@ const IDLE_FLAGS = [
   "otel-socket-path",
   "save-cache-debug",
 ];
-const KNOWN_KEYS = [
-  "root",
-  "debug",
-  "trace",
-  "insecure-entitlements",
+const KNOWN_TABLES = [
   "log",
   "grpc",
   "worker",
@@ -44,6 +42,39 @@ const KNOWN_KEYS = [
   "cdi",
   "frontend",
   "system",
+];
+/** Keys of the file that mean something here; `*` is any name. */
+const KEYS = [
+  "root",
+  "debug",
+  "insecure-entitlements",
+  "grpc.address",
+  "grpc.gid",
+  "grpc.tls.cert",
+  "grpc.tls.key",
+  "grpc.tls.ca",
+  "worker.oci.enabled",
+  "worker.oci.binary",
+  "worker.oci.labels.*",
+  "worker.oci.gc",
+  "worker.oci.gcpolicy",
+  "worker.oci.gckeepstorage",
+  "worker.oci.reservedSpace",
+  "worker.oci.maxUsedSpace",
+  "worker.oci.minFreeSpace",
+  "worker.containerd.enabled",
+  "registry.*.mirrors",
+  "registry.*.http",
+  "registry.*.insecure",
+  "registry.*.ca",
+  "registry.*.keypair",
+  "dns.nameservers",
+  "dns.searchDomains",
+  "dns.options",
+  "history.maxAge",
+  "history.maxEntries",
+  "cdi.specDirs",
+  "cdi.disabled",
 ];
 
 export interface DaemonSettings {
@@ -60,12 +91,19 @@ export function daemonSettings(
 ): DaemonSettings {
   const config = readConfig(flags.string("config"));
   const notes: string[] = [];
-  for (const key of Object.keys(config))
-    if (!KNOWN_KEYS.includes(key)) notes.push(`the configuration's "${key}" is not known`);
+  for (const path of pathsOf(config, [])) {
+    const [top = ""] = path;
+    const isKey = KEYS.some((key) => isPath(key.split("."), path));
+    if (!isKey && !KNOWN_TABLES.includes(top) && top !== "trace")
+      notes.push(`the configuration's "${path.join(".")}" is not known`);
+    else if (!isKey) notes.push(`the configuration's "${path.join(".")}" has no effect`);
+  }
   for (const name of IDLE_FLAGS) {
     const isOff = /^(false|0|f)$/i.test(flags.string(name));
     if (flags.has(name) && !isOff) notes.push(`--${name} has no effect`);
   }
+  const net = flags.string("oci-worker-net");
+  if (!["", "auto", "host"].includes(net)) notes.push(`--oci-worker-net=${net} has no effect: it is host`);
   const grpc = table(config, "grpc");
   const oci = table(table(config, "worker"), "oci");
   const cdi = table(config, "cdi");
@@ -81,8 +119,6 @@ export function daemonSettings(
     throw new BuildError("FLAG_INVALID", "you must specify key and cert file if one is specified");
   const usesGc = flags.has("oci-worker-gc") ? flags.bool("oci-worker-gc") : oci["gc"] !== false;
   const root = flags.string("root") || text(config, "root") || env["BLUEKILN_STATE_DIR"] || DEFAULT_ROOT;
-  const platforms = strings(oci, "platforms");
-  if (platforms.length > 0) notes.push("worker.oci.platforms has no effect");
   const registries = Object.entries(table(config, "registry")) as [string, Table][];
   const labels = Object.fromEntries([
     ...Object.entries(table(oci, "labels")).map(([name, value]) => [name, String(value)]),
@@ -95,6 +131,7 @@ export function daemonSettings(
         stateDir: resolve(root),
         runtime: flags.string("oci-worker-binary") || text(oci, "binary") || env["BLUEKILN_RUNTIME"],
         cdiFolders: cdiFolders(flags, cdi),
+        dns: dnsSettings(table(config, "dns")),
         gc: usesGc ? gcLimits(oci, flags) : undefined,
       },
       addresses: addresses.length > 0 ? addresses : [DEFAULT_ADDRESS],
@@ -110,12 +147,14 @@ export function daemonSettings(
           name,
           {
             mirrors: strings(own, "mirrors"),
-            http: own["http"] === true,
+            http: typeof own["http"] === "boolean" ? own["http"] : undefined,
             insecure: own["insecure"] === true,
             ca: strings(own, "ca"),
+            keyPairs: keyPairs(own),
           },
         ]),
       ),
+      history: historyLimits(table(config, "history")),
       environment: env,
       debug: flags.bool("debug") || config["debug"] === true ? log : () => undefined,
       warn: (text) => log(`warning: ${text}`),
@@ -139,6 +178,19 @@ function readConfig(path: string): Table {
   }
 }
 
+/** Where the file has values. */
+function pathsOf(value: Table, above: readonly string[]): (readonly string[])[] {
+  return Object.entries(value).flatMap(([key, one]) => {
+    const path = [...above, key];
+    const isTable = typeof one === "object" && one !== null && !Array.isArray(one) && !(one instanceof Date);
+    return isTable ? pathsOf(one as Table, path) : [path];
+  });
+}
+
+function isPath(pattern: readonly string[], path: readonly string[]): boolean {
+  return pattern.length === path.length && pattern.every((part, i) => part === "*" || part === path[i]);
+}
+
 function table(parent: Table, key: string): Table {
   const value = parent[key];
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Table) : {};
@@ -154,10 +206,37 @@ function strings(parent: Table, key: string): readonly string[] {
   return Array.isArray(value) ? value.map(String) : [];
 }
 
+/** `[[registry."x".keypair]]` @throws BuildError CONFIG_INVALID */
+function keyPairs(registry: Table): RegistrySettings["keyPairs"] {
+  const list = registry["keypair"] ?? [];
+  if (!Array.isArray(list)) throw new BuildError("CONFIG_INVALID", "keypair of a registry has to be a list");
+  return (list as Table[]).map((pair) => ({ key: text(pair, "key"), cert: text(pair, "cert") }));
+}
+
 function cdiFolders(flags: ParsedFlags, cdi: Table): readonly string[] | undefined {
   if (flags.bool("cdi-disabled") || cdi["disabled"] === true) return [];
   const given = flags.has("cdi-spec-dir") ? flags.strings("cdi-spec-dir") : strings(cdi, "specDirs");
   return given.length > 0 ? given : undefined;
+}
+
+/** Seconds or a duration, as buildkitd has it. */
+function historyLimits({ maxAge, maxEntries }: Table): Partial<HistoryLimits> {
+  const age =
+    typeof maxAge === "number"
+      ? maxAge * 1000
+      : typeof maxAge === "string"
+        ? parseDuration(maxAge)
+        : undefined;
+  return {
+    ...(age !== undefined && { maxAge: age }),
+    ...(typeof maxEntries === "number" && { maxEntries }),
+  };
+}
+
+function dnsSettings(dns: Table): DnsSettings | undefined {
+  if (Object.keys(dns).length === 0) return undefined;
+  const [nameservers, searchDomains] = [strings(dns, "nameservers"), strings(dns, "searchDomains")];
+  return { nameservers, searchDomains, options: strings(dns, "options") };
 }
 
 /** The last policy of buildkitd's list is the one that looks at everything. */

@@ -45,7 +45,7 @@ export class Daemon {
     const { root, own } = this.#engine.state;
     this.#sessions = new Sessions({ stateRoot: root, own });
     const builds = new Builds();
-    const history = new History(join(root, "history"));
+    const history = new History(join(root, "history"), options.history);
     this.#traces = new Traces(collectorOf(options.environment, options.warn), (ref, lines) =>
       history.setTrace(ref, lines),
     );

@@ -21,16 +21,12 @@ import {
 } from "./gen/buildkit/control_pb.js";
 import type { Status } from "./gen/google/rpc/status_pb.js";
 import { TRACE_TYPE } from "./traces/span-json.js";
+import type { HistoryLimits } from "./types.js";
 import { redactAttrs } from "./redact.js";
 
+/** Records that are kept in all, however young. */
+const MAX_RECORDS = 1000;
 const LOG_TYPE = "application/vnd.buildkit.status.v0";
-
-export interface HistoryLimits {
-  /** milliseconds; older records go */
-  readonly maxAge: number;
-  /** records that stay however old they are */
-  readonly maxEntries: number;
-}
 
 /** BuildKit's: two days, or the last fifty. */
 export const HISTORY_LIMITS: HistoryLimits = { maxAge: 48 * 3600_000, maxEntries: 50 };
@@ -65,10 +61,10 @@ export class History {
   #generation = 0;
 
   /** @param folder of its own */
-  constructor(folder: string, limits: HistoryLimits = HISTORY_LIMITS) {
+  constructor(folder: string, limits: Partial<HistoryLimits> = {}) {
     this.#records = join(folder, "records");
     this.#blobs = join(folder, "blobs");
-    this.#limits = limits;
+    this.#limits = { ...HISTORY_LIMITS, ...limits };
     mkdirSync(this.#records, { recursive: true });
     mkdirSync(this.#blobs, { recursive: true });
   }
@@ -230,7 +226,7 @@ export class History {
     const records = this.#ended().filter(({ pinned }) => !pinned);
     const surplus = records.slice(0, Math.max(0, records.length - this.#limits.maxEntries));
     for (const { Ref, CompletedAt } of surplus)
-      if (Date.now() - timestampMs(CompletedAt!) > this.#limits.maxAge || records.length > 1000)
+      if (Date.now() - timestampMs(CompletedAt!) > this.#limits.maxAge || records.length > MAX_RECORDS)
         this.delete(Ref);
   }
 

@@ -2,6 +2,13 @@
 import type { EngineOptions } from "../builder/index.js";
 import type { RegistrySettings } from "../registry/index.js";
 
+export interface HistoryLimits {
+  /** milliseconds; older records go */
+  readonly maxAge: number;
+  /** records that stay however old they are */
+  readonly maxEntries: number;
+}
+
 /** Where the daemon listens: "unix:///run/x.sock", "tcp://127.0.0.1:1234", "fd://" (systemd). */
 export type Address = string;
 
@@ -22,6 +29,8 @@ export interface DaemonOptions {
   readonly entitlements: ReadonlySet<string>;
   readonly labels: Readonly<Record<string, string>>;
   readonly registries: ReadonlyMap<string, RegistrySettings>;
+  /** of what is remembered of builds, where they are not the usual ones */
+  readonly history: Partial<HistoryLimits>;
   /** credentials of caches are read from here, never from the client's */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly debug: (text: string) => void;

@@ -11,8 +11,8 @@ export { ProcessControl } from "./process.js";
 export {
   execInContainer,
   findRuntime,
-  hostResolvConf,
   killLeftovers,
+  resolvConf,
   runContainer,
   type Runtime,
   type RuntimeWish,

@@ -7,7 +7,7 @@ import { BuildError } from "../lib/index.js";
 import { inUserNamespace, mount, unmount } from "../linux/index.js";
 import { runProcess, type RunOptions } from "./process.js";
 import { processConfig, runtimeConfig } from "./spec.js";
-import type { ContainerSpec, ProcessSpec } from "./types.js";
+import type { ContainerSpec, DnsSettings, ProcessSpec } from "./types.js";
 
 export interface Runtime {
   readonly command: string;
@@ -202,10 +202,26 @@ export function killLeftovers(folder: string): void {
 }
 
 /** The host's DNS settings, for a container on the host's network. */
-export function hostResolvConf(): string {
+/** The containers' /etc/resolv.conf. */
+export function resolvConf(dns: DnsSettings | undefined): string {
+  let host = "";
   try {
-    return readFileSync("/etc/resolv.conf", "utf8");
+    host = readFileSync("/etc/resolv.conf", "utf8");
   } catch {
-    return "";
+    // a host without one
   }
+  if (!dns) return host;
+  const own = (key: string): string[] =>
+    [...host.matchAll(new RegExp(`^${key}[ \\t]+(.*)$`, "gm"))].flatMap(([, value]) =>
+      value!.trim().split(/\s+/),
+    );
+  const orHost = (given: readonly string[], key: string): readonly string[] =>
+    given.length > 0 ? given : own(key);
+  const line = (key: string, values: readonly string[]): string =>
+    values.length > 0 ? `${key} ${values.join(" ")}\n` : "";
+  return [
+    line("search", orHost(dns.searchDomains, "search")),
+    ...orHost(dns.nameservers, "nameserver").map((server) => line("nameserver", [server])),
+    line("options", orHost(dns.options, "options")),
+  ].join("");
 }

@@ -40,6 +40,13 @@ export interface ContainerEdits {
   readonly additionalGids: readonly number[];
 }
 
+/** What containers resolve names with, where it is not the host's; what is empty is the host's all the same. */
+export interface DnsSettings {
+  readonly nameservers: readonly string[];
+  readonly searchDomains: readonly string[];
+  readonly options: readonly string[];
+}
+
 export interface ProcessSpec {
   readonly args: readonly string[];
   readonly env: readonly string[];

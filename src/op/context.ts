@@ -1,6 +1,6 @@
 // What ops work with.
 import type { BlobStore } from "../content/index.js";
-import type { CdiDevices } from "../executor/index.js";
+import type { CdiDevices, DnsSettings } from "../executor/index.js";
 import type { RefResult } from "../cache/index.js";
 import type { Session } from "../session/index.js";
 import type { CacheMounts, Ref, RefStore } from "../snapshot/index.js";
@@ -24,6 +24,8 @@ export interface OpContext {
   readonly devices: () => Promise<CdiDevices>;
   /** OCI runtime to use; `undefined`: the first that works */
   readonly runtime: string | undefined;
+  /** of containers, where it is not the host's */
+  readonly dns: DnsSettings | undefined;
   /** output of a step's command */
   readonly log: (vertex: Digest, stream: 1 | 2, data: Uint8Array) => void;
   /** a step has made a layer that will be packed: time to begin */

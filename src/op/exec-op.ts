@@ -88,6 +88,7 @@ export class ExecOp implements Op<RefResult> {
           privileged: security === "INSECURE",
           ulimits: meta.ulimit,
           runtime,
+          dns: this.#context.dns,
           cgroupParent: meta.cgroupParent,
           edits,
         },

@@ -232,17 +232,21 @@ export class RegistryClient {
 
   #base(reference: Reference, host = reference.domain): URL {
     const name = host === "docker.io" ? "registry-1.docker.io" : host;
-    const plain = isLoopback(name) || this.#insecure.has(host) || this.#settings.get(host)?.http === true;
+    const plain = this.#settings.get(host)?.http ?? (isLoopback(name) || this.#insecure.has(host));
     return new URL(`${plain ? "http" : "https"}://${name}/v2/${reference.path}/`);
   }
 
   /** Whom to trust for a host. @throws Error if a file with certificates cannot be read */
   #trustOf(host: string): Trust | undefined {
     const known = this.#settings.get(host);
-    if (!known || (known.ca.length === 0 && !known.insecure)) return undefined;
+    if (!known || (known.ca.length === 0 && known.keyPairs.length === 0 && !known.insecure)) return undefined;
     if (!this.#trust.has(host))
       this.#trust.set(host, {
         ca: known.ca.map((file) => readFileSync(file, "utf8")),
+        keyPairs: known.keyPairs.map(({ key, cert }) => ({
+          key: readFileSync(key, "utf8"),
+          cert: readFileSync(cert, "utf8"),
+        })),
         isBlind: known.insecure,
       });
     return this.#trust.get(host);

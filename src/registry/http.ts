@@ -24,6 +24,8 @@ export interface HttpRequest {
 export interface Trust {
   /** certificates of authorities, PEM; besides the usual ones */
   readonly ca: readonly string[];
+  /** certificates of ours and their keys, PEM */
+  readonly keyPairs: readonly { readonly key: string; readonly cert: string }[];
   /** certificates are not checked */
   readonly isBlind: boolean;
 }
@@ -74,8 +76,15 @@ export function exchange({ method, url, headers, body, signal, trust }: HttpRequ
   });
 }
 
-function tlsOptions({ ca, isBlind }: Trust): object {
-  return { rejectUnauthorized: !isBlind, ...(ca.length > 0 && { ca: [...rootCertificates, ...ca] }) };
+function tlsOptions({ ca, keyPairs, isBlind }: Trust): object {
+  return {
+    rejectUnauthorized: !isBlind,
+    ...(ca.length > 0 && { ca: [...rootCertificates, ...ca] }),
+    ...(keyPairs.length > 0 && {
+      key: keyPairs.map(({ key }) => key),
+      cert: keyPairs.map(({ cert }) => cert),
+    }),
+  };
 }
 
 function goMethod(method: string): string {

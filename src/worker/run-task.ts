@@ -13,8 +13,8 @@ import { connect, createServer } from "node:net";
 import {
   execInContainer,
   findRuntime,
-  hostResolvConf,
   lookupUser,
+  resolvConf,
   runContainer,
   type ContainerMount,
   type ProcessControl,
@@ -92,7 +92,7 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
   const containerMounts: ContainerMount[] = [
     {
       destination: "/etc/resolv.conf",
-      source: textOf(systemFile(hostResolvConf(), 0o644)),
+      source: textOf(systemFile(resolvConf(task.dns), 0o644)),
       type: "bind",
       readonly: true,
     },

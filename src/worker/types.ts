@@ -1,6 +1,6 @@
 // Work on trees, done in threads: each has a mount namespace of its own, so that no mount outlives the process and no
 // synchronous file work blocks the build. Tasks are plain data; paths of layers are relative to the state folder.
-import type { ContainerEdits, RuntimeWish } from "../executor/index.js";
+import type { ContainerEdits, DnsSettings, RuntimeWish } from "../executor/index.js";
 import type { ChecksumRequest, Compression, ConvertOptions, LayerBlob } from "../layer/index.js";
 import type { Digest } from "../lib/index.js";
 import type { FileAction } from "../llb/index.js";
@@ -124,6 +124,7 @@ export interface RunTask {
   readonly hostname: string;
   readonly extraHosts: readonly { readonly Host: string; readonly IP: string }[];
   readonly network: "host" | "none";
+  readonly dns: DnsSettings | undefined;
   readonly privileged: boolean;
   readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
   readonly runtime: RuntimeWish;

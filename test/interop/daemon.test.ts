@@ -38,6 +38,64 @@ describe("registries", () => {
   });
 });
 
+describe("configuration", () => {
+  it("says how names are resolved in steps", async () => {
+    const config = join(folderOf("config"), "d.toml");
+    writeFileSync(
+      config,
+      '[dns]\nnameservers = ["10.1.2.3", "10.1.2.4"]\nsearchDomains = ["a.b"]\noptions = ["ndots:3"]\n',
+    );
+    const daemon = await startDaemon(services.work, ["--config", config]);
+    const context = makeContext(services.work, {
+      Dockerfile: `FROM ${services.base}\nRUN cat /etc/resolv.conf\n`,
+    });
+    const { stderr } = await daemon.buildx(["build", "--progress=plain", context]);
+    expect([...stderr.matchAll(/^#\d+ \d[\d.]* (.*)$/gm)].map(([, line]) => line)).toEqual([
+      "search a.b",
+      "nameserver 10.1.2.3",
+      "nameserver 10.1.2.4",
+      "options ndots:3",
+    ]);
+    await daemon.stop();
+  });
+
+  it("has certificates for registries that ask for them", async () => {
+    const { ca, client, server } = makeCertificates(folderOf("tls"));
+    const port = await freePort();
+    const file = join(folderOf("registry"), "r.yml");
+    const tls = `{certificate: ${server.cert}, key: ${server.key}, clientcas: ["${ca}"]}`;
+    writeFileSync(
+      file,
+      `version: 0.1\nlog: {level: error}\nstorage: {inmemory: {}}\nhttp: {addr: "127.0.0.1:${port}", tls: ${tls}}\n`,
+    );
+    const registry = spawn("docker-registry", ["serve", file], { stdio: "ignore" });
+    const config = join(folderOf("config"), "d.toml");
+    const name = `127.0.0.1:${port}`;
+    const trust = `[registry."${name}"]\nhttp = false\nca = ["${ca}"]\n`;
+    const pair = `[[registry."${name}".keypair]]\nkey = "${client.key}"\ncert = "${client.cert}"\n`;
+    const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY Dockerfile /\n" });
+    await expect.poll(() => answers(port), { timeout: 10_000 }).toBe(true);
+    for (const [toml, wanted] of [
+      [trust + pair, 0],
+      [trust, 1],
+    ] as const) {
+      writeFileSync(config, toml);
+      const daemon = await startDaemon(services.work, ["--config", config]);
+      const { status } = await daemon.buildx(["build", "--push", "-t", `${name}/app:1`, context]);
+      expect(status).toBe(wanted);
+      await daemon.stop();
+    }
+    registry.kill("SIGKILL");
+  });
+});
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => resolve(true));
+    socket.on("error", () => resolve(false)).on("connect", () => socket.destroy());
+  });
+}
+
 describe("tcp", () => {
   it("with certificates of both sides", async () => {
     const { ca, client, daemonFlags } = makeCertificates(folderOf("tls"));

@@ -7,6 +7,8 @@ export interface Certificates {
   /** file */
   readonly ca: string;
   readonly client: { readonly cert: string; readonly key: string };
+  /** of 127.0.0.1 */
+  readonly server: { readonly cert: string; readonly key: string };
   /** of a daemon at 127.0.0.1 that wants its clients signed */
   readonly daemonFlags: readonly string[];
 }
@@ -27,6 +29,7 @@ export function makeCertificates(folder: string): Certificates {
   return {
     ca,
     client: { cert: file("client.pem"), key: file("client.key") },
+    server: { cert: file("server.pem"), key: file("server.key") },
     daemonFlags: ["--tlscert", file("server.pem"), "--tlskey", file("server.key"), "--tlscacert", ca],
   };
 }
