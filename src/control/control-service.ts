@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import type { Engine } from "../builder/index.js";
-import { BuildError } from "../lib/index.js";
+import { BuildError, messageOf } from "../lib/index.js";
 import type { UsageRecord } from "../prune/index.js";
 import { RegistryClient } from "../registry/index.js";
 import type { Builds } from "./builds.js";
@@ -64,12 +64,13 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
       } finally {
         await build?.close();
         const error = failure && statusOf(failure);
-        history.end(request.Ref, {
-          error,
-          response,
-          log: entry.log.messages,
-          predicates: build?.predicates ?? [],
-        });
+        try {
+          const predicates = build?.predicates ?? [];
+          history.end(request.Ref, { error, response, log: entry.log.messages, predicates });
+        } catch (cause) {
+          // a full disk: the build's own end is what counts
+          parts.options.warn(`the history of build ${request.Ref} cannot be written: ${messageOf(cause)}`);
+        }
         traces.end(request.Ref, error?.message, entry.log.messages);
         builds.end(request.Ref);
         // without anybody waiting for it

@@ -157,8 +157,8 @@ export class DaemonBuild {
       };
       return create(ResultSchema, { result: { case: "ref", value: {} }, metadata });
     }
-    const outcome = await buildDockerfile(request, host);
     this.#provenance = provenanceRequest(attrs, this.#options.id, this.#startedAt);
+    const outcome = await buildDockerfile(request, host);
     this.#outcomes.push(outcome);
     this.job.warn(outcome.warnings, outcome.source);
     const isMulti = attrs["multi-platform"] === "true" || outcome.multiPlatform;

@@ -79,6 +79,9 @@ export function cacheImports(
 
 /** @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
 export function provenanceRequest(attrs: Attrs, id: string, startedAt: number): ProvenanceRequest {
+  const sbom = attrs["attest:sbom"];
+  if (sbom !== undefined && !fields(sbom).includes("disabled=true"))
+    throw invalid("SBOM scanners are not supported yet; use --sbom=false");
   const text = attrs["attest:provenance"] ?? "";
   const options = new Map(fields(text).map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]));
   const mode = options.get("mode") ?? "max";

@@ -10,16 +10,22 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  statfsSync,
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { codeOf } from "../lib/index.js";
-import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
+import { BuildError, codeOf } from "../lib/index.js";
+import { textOf, fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
 import type { TarEntry } from "./types.js";
 
 const S_IFIFO = 0o010000;
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
+
+/** Bytes between two looks at the space that is left. */
+const CHECK_INTERVAL = 4 << 20;
+/** Bytes that are left alone, or a fiftieth of a disk that is small. */
+const MAX_RESERVE = 128 << 20;
 
 export interface EntryWriterOptions {
   /** of everything, instead of what the entries say */
@@ -34,6 +40,8 @@ export class EntryWriter {
   readonly #options: EntryWriterOptions;
   #file: { fd: number; path: BytePath; entry: TarEntry } | undefined;
   readonly #folders = new Map<BytePath, TarEntry>();
+  /** bytes since space was last looked at */
+  #unchecked = 0;
 
   constructor(options: EntryWriterOptions) {
     this.#options = options;
@@ -76,7 +84,17 @@ export class EntryWriter {
   /** Content of the file that was created last. */
   data(chunk: Buffer): void {
     if (!this.#file) return;
+    this.#unchecked += chunk.length;
+    if (this.#unchecked > CHECK_INTERVAL) this.#checkSpace(this.#file.path);
     for (let at = 0; at < chunk.length;) at += writeSync(this.#file.fd, chunk, at);
+  }
+
+  /** A small archive can fill a disk; the state's database and other builds need some of it. @throws BuildError DISK_FULL */
+  #checkSpace(path: BytePath): void {
+    this.#unchecked = 0;
+    const { bavail, bsize, blocks } = statfsSync(fsPath(path));
+    if (bavail * bsize >= CHECK_INTERVAL + Math.min(MAX_RESERVE, (blocks * bsize) / 50)) return;
+    throw new BuildError("DISK_FULL", `no space left on device: ${textOf(path)} would fill it`);
   }
 
   /** The content is complete. */

@@ -327,6 +327,16 @@ describe("provenance", () => {
   });
 });
 
+describe("SBOM", () => {
+  it("is refused in words: there are no scanners", async () => {
+    const { status, stderr } = await build([
+      "--sbom=true",
+      context({ Dockerfile: "FROM scratch\nCOPY Dockerfile /\n" }),
+    ]);
+    expect(`${status} ${stderr}`).toMatch(/^1 [^]*SBOM scanners are not supported yet/);
+  });
+});
+
 describe("outputs of several parts", () => {
   const platforms = ["--platform", "linux/amd64,linux/arm64"];
   const split = (name: string): string =>

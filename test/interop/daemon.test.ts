@@ -1,16 +1,20 @@
 // The daemon's settings, and clients that are not buildx.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { gzipSync } from "node:zlib";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeCertificates } from "../support/certificates.js";
+import { PruneRequestSchema, SolveRequestSchema } from "../../src/control/gen/buildkit/control_pb.js";
+import { SolveRequestSchema as SolveSchema } from "../../src/control/gen/buildkit/gateway_pb.js";
 import { startDaemon } from "../support/daemon.js";
 import { LlbClient } from "../support/llb-client.js";
-import { freePort, makeContext, ROOT, startServices, type Services } from "../support/services.js";
+import { bluekiln, freePort, makeContext, ROOT, startServices, type Services } from "../support/services.js";
 
 let services: Services;
 beforeAll(async () => {
@@ -89,6 +93,27 @@ describe("configuration", () => {
   });
 });
 
+/** Requests that make sense. */
+const SEEDS = [
+  toBinary(
+    SolveRequestSchema,
+    create(SolveRequestSchema, { Ref: "r", Session: "s", Frontend: "dockerfile.v0" }),
+  ),
+  toBinary(PruneRequestSchema, create(PruneRequestSchema, { filter: ["id=x"], all: true, keepDuration: 9n })),
+  toBinary(SolveSchema, create(SolveSchema, { Frontend: "gateway.v0", FrontendOpt: { source: "x" } })),
+];
+
+/** Random numbers that come again with their seed (mulberry32). */
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1", () => resolve(true));
@@ -159,6 +184,27 @@ describe("entitlements", () => {
 });
 
 describe("hostile clients", () => {
+  it("cannot fill the disk with a small archive", async () => {
+    const disk = folderOf("disk");
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=100m", "none", disk]);
+    try {
+      const daemon = await startDaemon(services.work, ["--root", join(disk, "root")]);
+      const bomb = folderOf("bomb");
+      execFileSync("truncate", ["-s", "1G", join(bomb, "zeros")]);
+      const context = makeContext(services.work, { Dockerfile: `FROM scratch\nADD bomb.tar.gz /\n` });
+      execFileSync("tar", ["-czf", join(context, "bomb.tar.gz"), "-C", bomb, "zeros"]);
+      const { status, stderr } = await daemon.buildx(["build", context]);
+      expect(`${status} ${stderr}`).toMatch(/^1 [^]*no space left on device/);
+      const small = makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN echo lives\n` });
+      expect((await daemon.buildx(["build", "--progress=plain", small])).stderr).toContain("lives");
+      expect(await daemon.stop()).toBe(0);
+      const doctor = bluekiln(["doctor", "--state-dir", join(disk, "root")]);
+      expect(`${doctor.status} ${doctor.stdout}`).toMatch(/^0 /);
+    } finally {
+      execFileSync("umount", ["-l", disk]);
+    }
+  });
+
   it("do not end the daemon", async () => {
     const daemon = await startDaemon(services.work);
     const garbage = [
@@ -175,12 +221,13 @@ describe("hostile clients", () => {
       });
     }
     const session = connectHttp2("http://daemon", { createConnection: () => connect(daemon.socket) });
-    const call = (path: string, body: Buffer): Promise<string> =>
+    const call = (path: string, body: Buffer, encoding = "identity"): Promise<string> =>
       new Promise((resolve) => {
         const stream = session.request({
           ":method": "POST",
           ":path": path,
           "content-type": "application/grpc",
+          "grpc-encoding": encoding,
           te: "trailers",
         });
         let status = "none";
@@ -232,6 +279,21 @@ describe("hostile clients", () => {
     ];
     const statuses = await Promise.all(paths.flatMap((path) => bodies.map((body) => call(path, body))));
     expect(statuses.filter((status) => status !== "0").length).toBeGreaterThan(paths.length);
+    // what a library would send, bent
+    const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 100_000);
+    const random = generator(seed);
+    const bent = Array.from({ length: 200 }, () => {
+      const data = Buffer.from(SEEDS[Math.floor(random() * SEEDS.length)]!);
+      for (let i = 0; i < 3; i++) data[Math.floor(random() * data.length)] = Math.floor(random() * 256);
+      return call(paths[Math.floor(random() * paths.length)]!, framed(data));
+    });
+    expect({ seed, statuses: new Set(await Promise.all(bent)) }).not.toMatchObject({
+      statuses: new Set(["0"]),
+    });
+    // a small message that is large when it is unpacked
+    const bomb = framed(gzipSync(Buffer.alloc(300 << 20)));
+    bomb[0] = 1;
+    expect(await call("/moby.buildkit.v1.Control/Solve", bomb, "gzip")).toBe("8");
     session.destroy();
     expect((await daemon.buildx(["inspect"])).stdout).toMatch(/Status:\s+running/);
     expect(await daemon.stop()).toBe(0);

@@ -60,7 +60,11 @@ export class Traces {
     if (!open?.timer) return;
     clearTimeout(open.timer);
     this.#open.delete(ref);
-    this.#keep(ref, traceLines(open.spans));
+    try {
+      this.#keep(ref, traceLines(open.spans));
+    } catch {
+      // a full disk: a trace is worth no failure
+    }
   }
 
   close(): void {
