@@ -7,7 +7,7 @@ import { BuildError, messageOf } from "../lib/index.js";
 import type { UsageRecord } from "../prune/index.js";
 import { RegistryClient } from "../registry/index.js";
 import type { Builds } from "./builds.js";
-import { DaemonBuild } from "./daemon-build.js";
+import { DaemonBuild, UNLOCATED } from "./daemon-build.js";
 import { statusError, statusOf } from "./errors.js";
 import { exportRequest } from "./exporters.js";
 import { runFrontendImage } from "./frontend-image.js";
@@ -58,9 +58,9 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
         response = responseOf(await solve(build, request, parts.options));
         return { ExporterResponse: response };
       } catch (error) {
-        const located = build?.located(error) ?? { error, step: undefined };
+        const { step, places, ...located } = build?.located(error) ?? { error, ...UNLOCATED };
         const shown = signal.aborted ? new BuildError("CANCELED", "context canceled") : located.error;
-        throw (failure = statusError(shown, located.step));
+        throw (failure = statusError(shown, step, places));
       } finally {
         await build?.close();
         const error = failure && statusOf(failure);

@@ -26,7 +26,8 @@ import {
   type FrontendHost,
   type FrontendOutcome,
 } from "../frontend/index.js";
-import { goJson } from "../lib/index.js";
+import { goJson, type Digest } from "../lib/index.js";
+import type { Place } from "./errors.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
 import { ImageSource, StoreLayout } from "../source/index.js";
@@ -40,7 +41,8 @@ import { definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
 import { FrontendReturn } from "./frontend-return.js";
 import { outcomesOf, resultOf, type GivenRef } from "./results.js";
-import type { SourcePolicy } from "./source-policy.js";
+import type { Policy } from "./gen/buildkit/policy_pb.js";
+import { SourcePolicy } from "./source-policy.js";
 import { StatusLog } from "./status.js";
 
 const CALLS: Readonly<Record<string, Call>> = {
@@ -72,7 +74,20 @@ export interface SolveOptions {
   readonly inputs: Readonly<Record<string, DefinitionMessage>>;
   readonly imports: readonly CacheImport[];
   readonly evaluate: boolean;
+  /** rules for the sources of this graph alone, after those of the build */
+  readonly policies?: readonly Policy[];
 }
+
+/** An error and where it happened. */
+export interface Located {
+  readonly error: unknown;
+  /** its digest */
+  readonly step: string | undefined;
+  /** what the error does not say itself */
+  readonly places: readonly Place[];
+}
+
+export const UNLOCATED = { step: undefined, places: [] };
 
 export class DaemonBuild {
   readonly job: Job;
@@ -119,9 +134,10 @@ export class DaemonBuild {
 
   /** @throws what the frontend throws, BuildError LLB_INVALID */
   async solve(options: SolveOptions): Promise<Result> {
-    const { definition, frontend, attrs, imports } = options;
+    const { definition, frontend, attrs, imports, policies = [] } = options;
     if (frontend === "") {
-      const decoded = definitionOf(definition);
+      const given = definitionOf(definition);
+      const decoded = given && new SourcePolicy(policies).apply(given);
       const ref = decoded && this.#ref(decoded, hostPlatform(), imports);
       const result = create(ResultSchema, { result: { case: "ref", value: ref ?? {} } });
       if (options.evaluate && ref) await this.evaluate(ref.id);
@@ -244,14 +260,22 @@ export class DaemonBuild {
     );
   }
 
-  /** A step's error with its place in the Dockerfile. */
-  located(error: unknown): { error: unknown; step: string | undefined } {
+  /** A step's error with its place in the Dockerfile, or in what the client says its graph was written in. */
+  located(error: unknown): Located {
     const step = this.job.failedStep(error);
     for (const outcome of this.#outcomes) {
       const located = this.job.located(error, outcome);
-      if (located !== error) return { error: located, step };
+      if (located !== error) return { error: located, step, places: [] };
     }
-    return { error, step };
+    for (const { definition } of step === undefined ? [] : this.#refs.values()) {
+      const { locations, infos } = definition.source ?? { infos: [] };
+      const places = (locations?.get(step as Digest) ?? []).flatMap(({ sourceIndex, ranges }) => {
+        const info = infos[sourceIndex];
+        return info ? [{ info, ranges }] : [];
+      });
+      if (places.length > 0) return { error, step, places };
+    }
+    return { error, step, places: [] };
   }
 
   async close(): Promise<void> {

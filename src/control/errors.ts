@@ -5,9 +5,10 @@ import { AnySchema, type Any } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, encodeBinaryHeader } from "@connectrpc/connect";
 import { SourceError } from "../frontend/index.js";
 import { codeOf, messageOf } from "../lib/index.js";
-import type { Range } from "../llb/index.js";
+import type { Range, SourceInfo } from "../llb/index.js";
 import { StatusSchema, type Status } from "./gen/google/rpc/status_pb.js";
 import { codeOf as statusCode } from "./grpc.js";
+import { definitionMessage } from "./llb.js";
 
 const CODES: Readonly<Record<string, Code>> = {
   CANCELED: Code.Canceled,
@@ -17,18 +18,40 @@ const CODES: Readonly<Record<string, Code>> = {
   LLB_INVALID: Code.InvalidArgument,
 };
 
-/** @param step the digest of the step that failed */
-export function statusError(error: unknown, step?: string): ConnectError {
+/** Where in a source a step that failed was written. */
+export interface Place {
+  readonly info: SourceInfo;
+  readonly ranges: readonly Range[];
+}
+
+/**
+ * @param step the digest of the step that failed
+ * @param places where it was written, innermost first, if the error does not say itself
+ */
+export function statusError(error: unknown, step?: string, places: readonly Place[] = []): ConnectError {
   if (error instanceof ConnectError) return error;
   const details: Any[] = [];
   if (step !== undefined) details.push(detail("errdefs.Vertex", { digest: step }));
-  if (error instanceof SourceError && error.file) {
-    const { filename, data } = error.file;
-    const info = { filename, data: Buffer.from(data).toString("base64"), language: "Dockerfile" };
-    for (const ranges of error.places)
-      details.push(detail("errdefs.Source", { info, ranges: ranges.map(rangeJson) }));
-  }
+  for (const { info, ranges } of [...placesOf(error), ...places])
+    details.push(detail("errdefs.Source", { info: infoJson(info), ranges: ranges.map(rangeJson) }));
   return withDetails(messageOf(error), CODES[codeOf(error) ?? ""] ?? Code.Unknown, details, error);
+}
+
+/** Clients wrap the error in one detail after another: the innermost comes first. */
+function placesOf(error: unknown): Place[] {
+  if (!(error instanceof SourceError) || !error.file) return [];
+  const info = { ...error.file, language: "Dockerfile" };
+  return [...error.places].reverse().map((ranges) => ({ info, ranges }));
+}
+
+function infoJson({ filename, data, language, definition }: SourceInfo): object {
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
+  return {
+    filename,
+    data: base64(data),
+    ...(definition && { definition: { def: definitionMessage(definition).def.map(base64) } }),
+    language,
+  };
 }
 
 /** An error that a client's frontend returned, as it is. */

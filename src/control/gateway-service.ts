@@ -7,7 +7,7 @@ import { compilePathPattern } from "../lib/index.js";
 import type { TreeEntry } from "../worker/index.js";
 import type { Builds } from "./builds.js";
 import { FRONTEND_CAPS, LLB_CAPS } from "./caps.js";
-import type { DaemonBuild } from "./daemon-build.js";
+import { UNLOCATED, type DaemonBuild } from "./daemon-build.js";
 import { badRequest, returnedError, statusError } from "./errors.js";
 import type { FrontendReturn } from "./frontend-return.js";
 import type { Definition } from "./gen/buildkit/ops_pb.js";
@@ -29,6 +29,9 @@ export interface FrontendClient {
   readonly inputs: Readonly<Record<string, Definition>>;
 }
 
+/** Where an image is looked for, instead of in registries (BuildKit's ResolverType). */
+const OCI_LAYOUT = 1;
+
 /** @param find whom a request is for @throws what `find` throws */
 export function gatewayService(
   find: (context: HandlerContext) => Promise<FrontendClient>,
@@ -44,8 +47,8 @@ export function gatewayService(
       build = client.build;
       return await task(build, client);
     } catch (error) {
-      const located = build?.located(error) ?? { error, step: undefined };
-      throw statusError(located.error, located.step);
+      const located = build?.located(error) ?? { error, ...UNLOCATED };
+      throw statusError(located.error, located.step, located.places);
     }
   };
   return {
@@ -57,6 +60,7 @@ export function gatewayService(
     solve: (request, context) =>
       asked(context, async (build) => {
         const { Definition, Frontend, FrontendOpt, FrontendInputs, CacheImports, Evaluate } = request;
+        const { SourcePolicies } = request;
         const result = await build.solve({
           definition: Definition,
           frontend: Frontend,
@@ -64,14 +68,16 @@ export function gatewayService(
           inputs: FrontendInputs,
           imports: cacheImports(FrontendOpt, options.environment, CacheImports),
           evaluate: Evaluate,
+          policies: SourcePolicies,
         });
         return { result };
       }),
-    resolveImageConfig: ({ Ref, Platform, LogName, ResolveMode }, context) =>
+    resolveImageConfig: ({ Ref, Platform, LogName, ResolveMode, ResolverType, StoreID }, context) =>
       asked(context, async (build) => {
         const image = await build.frontendHost().resolveImage(Ref, {
           platform: Platform ? platformOf(Platform) : hostPlatform(),
           resolveMode: ResolveMode === "pull" ? "pull" : "default",
+          layout: ResolverType === OCI_LAYOUT ? StoreID : undefined,
           logName: LogName || `resolve image config for ${Ref}`,
         });
         return { Digest: image.digest, Config: image.config, Ref: image.reference };
@@ -79,16 +85,17 @@ export function gatewayService(
     resolveSourceMeta: ({ Source, Platform, LogName, ResolveMode }, context) =>
       asked(context, async (build) => {
         if (!Source) throw badRequest("no source was given");
-        const [, reference] = /^docker-image:\/\/(.*)$/s.exec(Source.identifier) ?? [];
+        const [, scheme, reference] = /^(docker-image|oci-layout):\/\/(.*)$/s.exec(Source.identifier) ?? [];
         if (reference === undefined) return { Source };
         const image = await build.frontendHost().resolveImage(reference, {
           platform: Platform ? platformOf(Platform) : hostPlatform(),
           resolveMode: ResolveMode === "pull" ? "pull" : "default",
+          layout: scheme === "oci-layout" ? (Source.attrs["oci.store"] ?? "") : undefined,
           logName: LogName || `resolve image config for ${Source.identifier}`,
         });
         const identifier = reference.includes("@")
           ? Source.identifier
-          : `docker-image://${image.reference}@${image.digest}`;
+          : `${scheme}://${image.reference}@${image.digest}`;
         return { Source: { ...Source, identifier }, Image: { Digest: image.digest, Config: image.config } };
       }),
     readFile: ({ Ref, FilePath, Range }, context) =>

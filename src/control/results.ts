@@ -3,7 +3,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Outcome, Outcomes, Solution } from "../builder/index.js";
 import { formatPlatform, hostPlatform, parsePlatform, type FrontendOutcome } from "../frontend/index.js";
-import { goJson } from "../lib/index.js";
+import { BuildError, goJson, messageOf } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import type { Predicate } from "../exporter/index.js";
@@ -57,8 +57,7 @@ export function outcomesOf(
     const data = metadata[key];
     return data && Buffer.from(data).toString();
   };
-  const known = text(PLATFORMS);
-  const platforms = known ? (JSON.parse(known) as { Platforms: { ID: string }[] }).Platforms : undefined;
+  const platforms = platformsOf(text(PLATFORMS));
   const outcome = (id: string, ref: string, suffix: string): Outcome => {
     const platform = parsePlatform(id);
     return {
@@ -77,6 +76,27 @@ export function outcomesOf(
   const ref = result.case === "ref" ? result.value.id : result.case === "refDeprecated" ? result.value : "";
   const id = platforms?.[0]?.ID ?? formatPlatform(hostPlatform());
   return { multiPlatform: false, results: [outcome(id, ref, "")] };
+}
+
+/** @throws BuildError RESULT_INVALID */
+function platformsOf(text: string | undefined): readonly { readonly ID: string }[] | undefined {
+  if (text === undefined) return undefined;
+  type Entry = { readonly ID?: string; readonly Platform?: { os?: string; architecture?: string } };
+  const invalid = (problem: string, cause?: unknown): BuildError =>
+    new BuildError("RESULT_INVALID", problem, { cause });
+  let entries: readonly Entry[];
+  try {
+    entries = (JSON.parse(text || "null") as { Platforms?: Entry[] } | null)?.Platforms ?? [];
+  } catch (cause) {
+    throw invalid(`failed to parse platforms passed to exporter: ${messageOf(cause)}`, cause);
+  }
+  if (entries.length === 0) throw invalid("invalid empty platforms index for exporter");
+  return entries.map(({ ID, Platform: platform = {} }) => {
+    if (!ID) throw invalid("invalid empty platform key for exporter");
+    if (!platform.os || !platform.architecture)
+      throw invalid(`invalid platform value ${JSON.stringify(platform)} for exporter`);
+    return { ID };
+  });
 }
 
 function platformJson({ Architecture, OS, Variant }: Platform): object {

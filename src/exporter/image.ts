@@ -1,6 +1,6 @@
 // The image: config and manifest as BuildKit's exporter writes them. The frontend's config is completed with diff ids,
 // history times and the creation time; top-level keys are in order of their names, everything inside stays as it was.
-import { digestOf, goJson, goJsonIndent, sorted, type GoValue } from "../lib/index.js";
+import { BuildError, digestOf, messageOf, goJson, goJsonIndent, sorted, type GoValue } from "../lib/index.js";
 import type { Descriptor } from "../content/index.js";
 import { INLINE_KEY } from "../cache/index.js";
 import { dockerLayerType, ociLayerType, type LayerDescriptor } from "../snapshot/index.js";
@@ -125,13 +125,28 @@ function layerJson(descriptor: LayerDescriptor, ociMediaTypes: boolean): GoValue
   };
 }
 
+/** @throws BuildError RESULT_INVALID in BuildKit's words */
+function parseConfig(text: string): Record<string, GoValue> {
+  let config: Record<string, GoValue> | null;
+  try {
+    config = JSON.parse(text) as Record<string, GoValue> | null;
+  } catch (cause) {
+    throw new BuildError("RESULT_INVALID", `invalid image config for export: ${messageOf(cause)}`, { cause });
+  }
+  if (config === null) throw new BuildError("RESULT_INVALID", "invalid null image config for export");
+  for (const key of ["os", "architecture"])
+    if (!config[key])
+      throw new BuildError("RESULT_INVALID", `invalid image config for export: missing ${key}`);
+  return config;
+}
+
 function patchConfig(
   frontendConfig: string,
   layers: readonly ImageLayer[],
   epoch: number | undefined,
   cache: Buffer | undefined,
 ): string {
-  const config = JSON.parse(frontendConfig) as Record<string, GoValue>;
+  const config = parseConfig(frontendConfig);
   const history = completeHistory((config["history"] ?? []) as unknown as HistoryEntry[], layers);
   const last = [...history].reverse().find((entry) => entry.created !== undefined)?.created;
   config["rootfs"] = {

@@ -26,7 +26,14 @@ import {
 } from "../../src/control/gen/opentelemetry/trace_pb.js";
 import { LlbClient } from "../support/llb-client.js";
 import { startDaemon, type BuildxOptions, type TestDaemon } from "../support/daemon.js";
-import { KEY, makeContext, startServices, type Outcome, type Services } from "../support/services.js";
+import {
+  bluekilnAside,
+  KEY,
+  makeContext,
+  startServices,
+  type Outcome,
+  type Services,
+} from "../support/services.js";
 
 let services: Services;
 let daemon: TestDaemon;
@@ -324,6 +331,18 @@ describe("provenance", () => {
     expect(max["invocation"]).toMatchObject({ parameters: { args: { "build-arg:A": "1" } } });
     expect(max["buildConfig"]!["llbDefinition"]).toHaveLength(4);
     expect(await image("none", "--provenance=false")).toEqual([]);
+  });
+});
+
+describe("errors", () => {
+  it("name every place, the outermost first", async () => {
+    const folder = context({
+      Dockerfile: "FROM scratch AS one\nCOPY --from=two /x /x\nFROM scratch AS two\nCOPY --from=one /y /y\n",
+    });
+    const { stderr } = await build([folder]);
+    expect([...stderr.matchAll(/^Dockerfile:(\d)$/gm)].map(([, line]) => line)).toEqual(["4", "2"]);
+    const own = await bluekilnAside(["build", "--builder", `unix://${daemon.socket}`, folder]);
+    expect([...own.stderr.matchAll(/^Dockerfile:(\d)$/gm)].map(([, line]) => line)).toEqual(["4", "2"]);
   });
 });
 

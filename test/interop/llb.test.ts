@@ -1,6 +1,9 @@
 // Graphs that a client sends itself: every op, and what a frontend may ask.
 import { AttestationKind, InTotoSubjectKind } from "../../src/control/gen/buildkit/gateway_pb.js";
-import { MountType } from "../../src/control/gen/buildkit/ops_pb.js";
+import { create } from "@bufbuild/protobuf";
+import { decodeBinaryHeader, type ConnectError } from "@connectrpc/connect";
+import { StatusSchema } from "../../src/control/gen/google/rpc/status_pb.js";
+import { MountType, SourceSchema } from "../../src/control/gen/buildkit/ops_pb.js";
 import { MatchType, PolicyAction } from "../../src/control/gen/buildkit/policy_pb.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDaemon, type TestDaemon } from "../support/daemon.js";
@@ -243,6 +246,68 @@ describe("a frontend", () => {
       throw new Error("of my own");
     });
     await expect(failed).rejects.toThrow("of my own");
+  });
+});
+
+describe("results that make no sense", () => {
+  it.each([
+    [{ "containerimage.config": "null" }, "invalid null image config for export"],
+    [{ "containerimage.config": "{" }, "invalid image config for export"],
+    [{ "containerimage.config": `{"os":"linux"}` }, "invalid image config for export: missing architecture"],
+    [{ "refs.platforms": "null" }, "invalid empty platforms index for exporter"],
+    [{ "refs.platforms": `{"Platforms":[{}]}` }, "invalid empty platform key for exporter"],
+    [{ "refs.platforms": `{"Platforms":[{"ID":"x"}]}` }, "invalid platform value"],
+  ])("%j is refused", async (metadata, wanted) => {
+    const build = client.gateway(async ({ bridge, headers }) => {
+      const { result } = await bridge.solve({ Definition: definition(mkfile("/f", "f")) }, headers);
+      const id = result?.result.case === "ref" ? result.result.value.id : "";
+      const entries = Object.entries(metadata).map(([key, value]) => [key, text(value)] as const);
+      return { result: { case: "ref", value: { id } }, metadata: Object.fromEntries(entries) };
+    }, `${services.registry}/nonsense:1`);
+    await expect(build).rejects.toThrow(wanted);
+  });
+});
+
+describe("errors", () => {
+  it("name the places that a client gave, innermost first", async () => {
+    const failing = op(
+      { case: "exec", value: { meta: meta("exit 3"), mounts: [{ input: 0n, dest: "/", output: 0n }] } },
+      [base()],
+    );
+    const graph = definition(out(failing));
+    const range = (line: number) => ({ start: { line, character: 0 }, end: { line, character: 0 } });
+    graph.Source = create(SourceSchema, {
+      infos: [
+        { filename: "inner", data: text("a\nb"), language: "x" },
+        { filename: "outer", data: text("c"), language: "y" },
+      ],
+      locations: {
+        [failing.digest]: {
+          locations: [
+            { sourceIndex: 0, ranges: [range(2)] },
+            { sourceIndex: 1, ranges: [range(1)] },
+          ],
+        },
+      },
+    });
+    const error = await client.solveGraph(graph).then(
+      () => undefined,
+      (caught: unknown) => caught as ConnectError,
+    );
+    const status = decodeBinaryHeader(error!.metadata.get("grpc-status-details-bin")!, StatusSchema);
+    const sources = status.details
+      .filter(({ typeUrl }) => typeUrl.includes("errdefs.Source"))
+      .map(({ value }) => JSON.parse(Buffer.from(value).toString()) as unknown);
+    expect(sources).toEqual([
+      {
+        info: { filename: "inner", data: Buffer.from("a\nb").toString("base64"), language: "x" },
+        ranges: [{ start: { line: 2 }, end: { line: 2 } }],
+      },
+      {
+        info: { filename: "outer", data: Buffer.from("c").toString("base64"), language: "y" },
+        ranges: [{ start: { line: 1 }, end: { line: 1 } }],
+      },
+    ]);
   });
 });
 

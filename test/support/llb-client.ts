@@ -90,7 +90,15 @@ export class LlbClient {
     rules: readonly MessageInitShape<typeof RuleSchema>[] = [],
     options: CallOptions = {},
   ): Promise<SolveResponse> {
-    const Definition = output ? definition(output) : create(DefinitionSchema, {});
+    return this.solveGraph(output ? definition(output) : create(DefinitionSchema, {}), image, rules, options);
+  }
+
+  async solveGraph(
+    Definition: Definition,
+    image?: string,
+    rules: readonly MessageInitShape<typeof RuleSchema>[] = [],
+    options: CallOptions = {},
+  ): Promise<SolveResponse> {
     const request = {
       Ref: randomUUID(),
       Session: this.#id,

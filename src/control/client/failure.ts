@@ -23,7 +23,8 @@ interface Place {
 /** @returns a BuildError with the daemon's words, a SourceError where it names lines of a Dockerfile */
 export function failureOf(error: unknown): unknown {
   if (!(error instanceof ConnectError)) return error;
-  const places = (statusOf(error)?.details ?? []).flatMap(({ typeUrl, value }): Place[] => {
+  // the outermost comes last
+  const places = [...(statusOf(error)?.details ?? [])].reverse().flatMap(({ typeUrl, value }): Place[] => {
     if (!/errdefs\.Source(\+json)?$/.test(typeUrl)) return [];
     return [typeUrl.endsWith("+json") ? fromJson(value) : fromMessage(value)];
   });
