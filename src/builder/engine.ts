@@ -13,6 +13,7 @@ import { DockerCredentials, RegistryClient } from "../registry/index.js";
 import { checkStore, PruneStore, type CheckReport, type GcLimits, type PruneParts } from "../prune/index.js";
 import type { PruneOptions, UsageRecord } from "../prune/index.js";
 import { CacheMounts, RefStore } from "../snapshot/index.js";
+import { HttpSource } from "../source/index.js";
 import { Worker } from "../worker/index.js";
 import { Build } from "./build.js";
 import type { Builder, BuilderInfo, BuildRequest, BuildResponse } from "./types.js";
@@ -42,6 +43,7 @@ export class Engine implements Builder {
   readonly registry: RegistryClient;
   readonly localCache: LocalCacheStore;
   readonly cacheMounts: CacheMounts;
+  readonly http: HttpSource;
   readonly pruning: PruneStore;
   /** steps that run now, in any process */
   readonly locks: FileLocks;
@@ -66,6 +68,7 @@ export class Engine implements Builder {
       worker: this.worker,
     });
     this.localCache = new LocalCacheStore(this.#database, this.refs);
+    this.http = new HttpSource(this.blobs, this.#database.table("http"));
     this.corruptBlobs = rememberCorrupt(this.#database);
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));
     this.runtime = runtime;

@@ -96,6 +96,7 @@ export class Job {
       images: this.#images,
       layouts: options.layouts,
       worker: engine.worker,
+      http: engine.http,
       session,
       cacheMounts: engine.cacheMounts,
       found: (material) => this.#materials.set(material.uri, material),

@@ -4,7 +4,7 @@ import type { CdiDevices, DnsSettings } from "../executor/index.js";
 import type { RefResult } from "../cache/index.js";
 import type { Session } from "../session/index.js";
 import type { CacheMounts, Ref, RefStore } from "../snapshot/index.js";
-import type { ImageSource } from "../source/index.js";
+import type { HttpSource, ImageSource } from "../source/index.js";
 import type { Worker } from "../worker/index.js";
 import { digestOf, type Digest } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
@@ -16,6 +16,7 @@ export interface OpContext {
   /** OCI layouts of the client by name */
   readonly layouts: { get(name: string): ImageSource | undefined };
   readonly worker: Worker;
+  readonly http: HttpSource;
   readonly session: Session;
   readonly cacheMounts: CacheMounts;
   /** "security.insecure", "network.host", "device", "device=NAME": what the client allowed */

@@ -3,7 +3,7 @@ import { chmod, chown, copyFile, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { BuildError, hexOf, messageOf } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import { fetchHttp, httpKey, intOf, type HttpFile } from "../source/index.js";
+import { httpKey, intOf, type HttpFile, type HttpRequest } from "../source/index.js";
 import { sourceKey, type OpContext, type RefResult } from "./context.js";
 
 export class HttpOp implements Op<RefResult> {
@@ -21,32 +21,53 @@ export class HttpOp implements Op<RefResult> {
   }
 
   async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
-    this.#file ??= fetchHttp(this.#url, this.#attrs, this.#context.blobs, signal, this.#upload(signal));
+    this.#file ??= this.#resolve(signal);
+    const file = await this.#file;
+    this.#context.found({ uri: this.#url, digest: { sha256: hexOf(file.checksum) } });
+    return [sourceKey(httpKey(file, this.#attrs))];
+  }
+
+  async #resolve(signal: AbortSignal): Promise<HttpFile> {
     try {
-      const file = await this.#file;
-      this.#context.found({ uri: this.#url, digest: { sha256: hexOf(file.checksum) } });
-      return [sourceKey(httpKey(file, this.#attrs))];
+      return await this.#context.http.resolve(await this.#request(signal), signal);
     } catch (error) {
-      if (error instanceof BuildError && error.code === "CHECKSUM_MISMATCH") throw error;
       throw new BuildError("HTTP_FAILED", `failed to load cache key: ${messageOf(error)}`, { cause: error });
     }
   }
 
-  /** Clients serve what comes from their standard input under a name that is nobody's. */
-  #upload(signal: AbortSignal): AsyncIterable<Uint8Array> | undefined {
+  async #request(signal: AbortSignal): Promise<HttpRequest> {
     const { host, pathname } = new URL(this.#url);
-    return host === "buildkit-session" ? this.#context.session.upload?.(pathname, signal) : undefined;
+    // clients serve what comes from their standard input under a name that is nobody's
+    const upload = host === "buildkit-session" ? this.#context.session.upload?.(pathname, signal) : undefined;
+    const authorization = upload ? undefined : await this.#authorization(host);
+    return { url: this.#url, attrs: this.#attrs, authorization, upload };
   }
 
-  async run(): Promise<readonly RefResult[]> {
-    const { refs } = this.#context;
-    const { file, filename, lastModified } = await this.#file!;
+  /** From the secret that the source names, or those that a client may have for the host. */
+  async #authorization(host: string): Promise<string | undefined> {
+    const secret = async (id: string): Promise<string | undefined> => {
+      const data = await this.#context.session.secret(id);
+      return data && Buffer.from(data).toString();
+    };
+    const named = this.#attrs["http.authheadersecret"];
+    if (named) return secret(named);
+    const header = await secret(`HTTP_AUTH_HEADER_${host}`);
+    if (header !== undefined) return header;
+    const token = await secret(`HTTP_AUTH_TOKEN_${host}`);
+    return token && `Bearer ${token}`;
+  }
+
+  async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
+    const { refs, http } = this.#context;
+    const resolved = await this.#file!;
+    const { path, file } = await http.content(await this.#request(signal), resolved, signal);
     const { upper } = refs.newFolders();
-    const target = join(this.#stateRoot, upper, filename);
-    await copyFile(file, target);
+    const target = join(this.#stateRoot, upper, file.filename);
+    await copyFile(path, target);
     await chmod(target, intOf(this.#attrs["http.perm"]) || 0o600);
     const [uid, gid] = [intOf(this.#attrs["http.uid"]), intOf(this.#attrs["http.gid"])];
     if (uid !== 0 || gid !== 0) await chown(target, uid, gid);
+    const { lastModified } = file;
     const time = lastModified === undefined ? 0 : Date.parse(lastModified) / 1000;
     await utimes(target, time, time);
     return [{ ref: await refs.commit(upper, undefined, `http url ${this.#url}`) }];

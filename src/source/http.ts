@@ -1,62 +1,178 @@
-// Files from http and https URLs, for ADD.
+// Files from http and https URLs, for ADD. What a URL had is remembered by its ETag: it is asked whether that still holds,
+// and downloaded only if it does not.
+// Source of the rules: BuildKit's http source, as its tests and recordings show it.
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
+import { basename } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { BuildError, dialError, digestOf, goJson, type Digest } from "../lib/index.js";
-import type { BlobStore } from "../content/index.js";
+import { BuildError, dialError, digestOf, goJson, isDigest, type Digest } from "../lib/index.js";
+import type { BlobStore, Table } from "../content/index.js";
 
+/** What a URL had. */
 export interface HttpFile {
   readonly filename: string;
   readonly checksum: Digest;
   /** the Last-Modified header as it was sent */
   readonly lastModified: string | undefined;
-  /** the content on disk */
-  readonly file: string;
+  /** "" if there was none */
+  readonly etag: string;
 }
 
-/** @param upload the content, where the client sends it itself @throws BuildError HTTP_STATUS, CHECKSUM_MISMATCH */
-export async function fetchHttp(
-  url: string,
-  attrs: Readonly<Record<string, string>>,
-  blobs: BlobStore,
-  signal: AbortSignal,
-  upload?: AsyncIterable<Uint8Array>,
-): Promise<HttpFile> {
-  const { body, lastModified } = upload
-    ? { body: Readable.from(upload), lastModified: undefined }
-    : await request(url, signal);
-  const temporary = blobs.temporaryFile();
-  const hash = createHash("sha256");
-  body.on("data", (chunk: Buffer) => hash.update(chunk));
-  await pipeline(body, createWriteStream(temporary));
-  const checksum = `sha256:${hash.digest("hex")}` as Digest;
-  const wanted = attrs["http.checksum"];
-  if (wanted !== undefined && wanted !== "" && wanted !== checksum) {
-    throw new BuildError("CHECKSUM_MISMATCH", `digest mismatch ${checksum}: ${wanted}`);
+export interface HttpRequest {
+  readonly url: string;
+  readonly attrs: Readonly<Record<string, string>>;
+  /** the header of this name; from a secret */
+  readonly authorization: string | undefined;
+  /** the content, where the client sends it itself */
+  readonly upload: AsyncIterable<Uint8Array> | undefined;
+}
+
+/** Contents of one URL that are remembered. */
+const MAX_KNOWN = 10;
+const HEADER = "http.header.";
+
+export class HttpSource {
+  readonly #blobs: BlobStore;
+  readonly #known: Table<readonly HttpFile[]>;
+
+  constructor(blobs: BlobStore, known: Table<readonly HttpFile[]>) {
+    this.#blobs = blobs;
+    this.#known = known;
   }
-  blobs.adopt(temporary, checksum);
-  return {
-    filename: attrs["http.filename"] ?? "download",
-    checksum,
-    lastModified,
-    file: blobs.path(checksum),
-  };
+
+  /** @throws BuildError HTTP_STATUS, HTTP_UNREACHABLE */
+  async resolve(request: HttpRequest, signal: AbortSignal): Promise<HttpFile> {
+    const { url, attrs, upload } = request;
+    const wanted = attrs["http.checksum"] ?? "";
+    // what it has to have says everything
+    if (isDigest(wanted))
+      return { filename: filenameOf(url, attrs), checksum: wanted, lastModified: undefined, etag: "" };
+    if (upload) return this.#fetch(request, signal);
+    const known = (this.#known.get(keyOf(request)) ?? []).filter(({ etag }) => etag !== "");
+    const same = known.length > 0 ? await this.#unchanged(request, known, signal) : undefined;
+    if (same) return same;
+    return this.#download(request, signal);
+  }
+
+  /**
+   * What was resolved, with its content, and its time if that was not known.
+   * @throws BuildError HTTP_STATUS, HTTP_UNREACHABLE, CHECKSUM_MISMATCH
+   */
+  async content(
+    request: HttpRequest,
+    { filename, checksum }: HttpFile,
+    signal: AbortSignal,
+  ): Promise<{ readonly path: string; readonly file: HttpFile }> {
+    const known = this.#known.get(keyOf(request))?.find((one) => one.checksum === checksum);
+    const isHere = this.#blobs.has(checksum) && (known !== undefined || request.upload !== undefined);
+    const file = isHere
+      ? (known ?? { filename, checksum, lastModified: undefined, etag: "" })
+      : await this.#fetch(request, signal);
+    if (file.checksum !== checksum)
+      throw new BuildError("CHECKSUM_MISMATCH", `digest mismatch ${file.checksum}: ${checksum}`);
+    return { path: this.#blobs.path(checksum), file: { ...file, filename } };
+  }
+
+  async #fetch(request: HttpRequest, signal: AbortSignal): Promise<HttpFile> {
+    if (!request.upload) return this.#download(request, signal);
+    const checksum = await this.#store(Readable.from(request.upload));
+    return { filename: filenameOf(request.url, request.attrs), checksum, lastModified: undefined, etag: "" };
+  }
+
+  /** Some servers have ETags and yet don't hear If-None-Match: they are compared here, and nothing is downloaded. */
+  async #unchanged(
+    request: HttpRequest,
+    known: readonly HttpFile[],
+    signal: AbortSignal,
+  ): Promise<HttpFile | undefined> {
+    const headers = { "if-none-match": known.map(({ etag }) => etag).join(", ") };
+    const response = await send(request, "HEAD", headers, signal).catch(() => undefined);
+    signal.throwIfAborted();
+    if (!response || (response.status !== 200 && response.status !== 304)) return undefined;
+    const etag = etagOf(response) || (response.status === 304 && known.length === 1 ? known[0]!.etag : "");
+    return known.find((file) => comparable(file.etag) === comparable(etag));
+  }
+
+  async #download(request: HttpRequest, signal: AbortSignal): Promise<HttpFile> {
+    const response = await send(request, "GET", {}, signal);
+    if (!response.ok) throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
+    const checksum = await this.#store(
+      response.body ? Readable.fromWeb(response.body as never) : Readable.from([]),
+    );
+    const file = {
+      filename: filenameOf(request.url, request.attrs, response.headers.get("content-disposition")),
+      checksum,
+      lastModified: response.headers.get("last-modified") ?? undefined,
+      etag: etagOf(response),
+    };
+    const key = keyOf(request);
+    const others = (this.#known.get(key) ?? []).filter(
+      (one) => one.checksum !== checksum && (one.etag === "" || one.etag !== file.etag),
+    );
+    await this.#known.put(key, [file, ...others].slice(0, MAX_KNOWN));
+    return file;
+  }
+
+  async #store(body: Readable): Promise<Digest> {
+    const temporary = this.#blobs.temporaryFile();
+    const hash = createHash("sha256");
+    body.on("data", (chunk: Buffer) => hash.update(chunk));
+    await pipeline(body, createWriteStream(temporary));
+    const checksum = `sha256:${hash.digest("hex")}` as Digest;
+    this.#blobs.adopt(temporary, checksum);
+    return checksum;
+  }
 }
 
-async function request(
-  url: string,
+async function send(
+  { url, attrs, authorization }: HttpRequest,
+  method: "GET" | "HEAD",
+  headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
-): Promise<{ body: Readable; lastModified: string | undefined }> {
-  const response = await fetch(url, { signal, redirect: "follow" }).catch((error: unknown) => {
+): Promise<Response> {
+  const own = Object.entries(attrs).flatMap(([key, value]) =>
+    key.startsWith(HEADER) ? [[key.slice(HEADER.length), value] as const] : [],
+  );
+  const all = {
+    ...Object.fromEntries(own),
+    ...headers,
+    ...(authorization !== undefined && { authorization }),
+  };
+  return fetch(url, { method, headers: all, signal, redirect: "follow" }).catch((error: unknown) => {
     if (signal.aborted) throw error;
     // what fetch throws says nothing; its cause does
     const cause = (error as Error).cause ?? error;
     throw new BuildError("HTTP_UNREACHABLE", `Get "${url}": ${dialError(cause)}`, { cause });
   });
-  if (!response.ok) throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
-  const body = response.body ? Readable.fromWeb(response.body as never) : Readable.from([]);
-  return { body, lastModified: response.headers.get("last-modified") ?? undefined };
+}
+
+function etagOf(response: Response): string {
+  return response.headers.get("etag") ?? "";
+}
+
+/** Weak ones are compared as if they were strong. */
+function comparable(etag: string): string {
+  return etag.replace(/^W\//, "");
+}
+
+/** What is asked for, as far as its answer is remembered. */
+function keyOf({ url, attrs }: HttpRequest): string {
+  const about = Object.entries(attrs).filter(([key]) => key.startsWith("http."));
+  return createHash("sha256")
+    .update(JSON.stringify([url, about.sort()]))
+    .digest("hex");
+}
+
+function filenameOf(
+  url: string,
+  attrs: Readonly<Record<string, string>>,
+  disposition: string | null = null,
+): string {
+  const [, quoted, plain] = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/i.exec(disposition ?? "") ?? [];
+  const sent = quoted?.replace(/\\(.)/g, "$1") ?? plain ?? "";
+  const inUrl = basename(decodeURIComponent(new URL(url).pathname));
+  return attrs["http.filename"] || (sent.endsWith("/") ? "" : basename(sent)) || inUrl || "download";
 }
 
 /** As Go reads integers: "0644" and "0o644" are octal. */
@@ -66,6 +182,10 @@ export function intOf(text: string | undefined): number {
 
 /** What the cache key says; the time is left out where a checksum fixes the content. */
 export function httpKey(file: HttpFile, attrs: Readonly<Record<string, string>>): Digest {
+  const headers = Object.entries(attrs)
+    .filter(([key]) => key.startsWith(HEADER))
+    .map(([key, Value]) => ({ Name: key.slice(HEADER.length), Value }))
+    .sort((a, b) => (a.Name < b.Name ? -1 : 1));
   return digestOf(
     goJson({
       Filename: file.filename,
@@ -74,6 +194,8 @@ export function httpKey(file: HttpFile, attrs: Readonly<Record<string, string>>)
       GID: intOf(attrs["http.gid"]),
       Checksum: file.checksum,
       LastModTime: attrs["http.checksum"] ? undefined : file.lastModified,
+      AuthHeaderSecret: attrs["http.authheadersecret"] || undefined,
+      Header: headers.length > 0 ? headers : undefined,
     }),
   );
 }

@@ -334,6 +334,25 @@ describe("provenance", () => {
   });
 });
 
+describe("URLs", () => {
+  it("are asked with the secrets that a client has for their host", async () => {
+    const seen: (string | undefined)[] = [];
+    const server = createHttpServer((request, response) => {
+      seen.push(request.headers.authorization);
+      response.end("content");
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const folder = context({ Dockerfile: `FROM scratch\nADD http://${host}/f /f\n` });
+    await built(["--secret", `id=HTTP_AUTH_TOKEN_${host},env=T`, folder], { env: { T: "token" } });
+    await built(["--no-cache", "--secret", `id=HTTP_AUTH_HEADER_${host},env=T`, folder], {
+      env: { T: "Basic x" },
+    });
+    expect(seen).toEqual(["Bearer token", "Basic x"]);
+    server.close();
+  });
+});
+
 describe("errors", () => {
   it("name every place, the outermost first", async () => {
     const folder = context({

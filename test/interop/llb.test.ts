@@ -1,6 +1,10 @@
 // Graphs that a client sends itself: every op, and what a frontend may ask.
 import { AttestationKind, InTotoSubjectKind } from "../../src/control/gen/buildkit/gateway_pb.js";
+import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { create } from "@bufbuild/protobuf";
+import { digestOf } from "../../src/lib/index.js";
 import { decodeBinaryHeader, type ConnectError } from "@connectrpc/connect";
 import { StatusSchema } from "../../src/control/gen/google/rpc/status_pb.js";
 import { MountType, SourceSchema } from "../../src/control/gen/buildkit/ops_pb.js";
@@ -246,6 +250,45 @@ describe("a frontend", () => {
       throw new Error("of my own");
     });
     await expect(failed).rejects.toThrow("of my own");
+  });
+});
+
+describe("a file behind a URL", () => {
+  it("is downloaded once, as long as its ETag holds, with what the client knows of its host", async () => {
+    const requests: string[] = [];
+    let etag = '"1"';
+    const server = createHttpServer((request, response) => {
+      const { authorization = "", accept = "" } = request.headers;
+      requests.push([request.method, request.url, authorization, accept].join(" ").trim());
+      response.setHeader("etag", etag);
+      if (request.headers["if-none-match"]?.includes(etag)) response.writeHead(304).end();
+      else response.end(`content ${etag}`);
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const http = (path: string, attrs: Record<string, string> = {}): Output =>
+      out(op({ case: "source", value: { identifier: `${url}${path}`, attrs } }));
+    expect(await files(http("/dir/f?q=1"), ["/f"])).toEqual(['content "1"']);
+    expect(await files(http("/dir/f?q=1"), ["/f"])).toEqual(['content "1"']);
+    expect(requests.splice(0)).toEqual(
+      ["GET /dir/f?q=1 */*", "HEAD /dir/f?q=1 */*"].map((text) => text.replace(" */*", "  */*")),
+    );
+    etag = '"2"';
+    expect(await files(http("/dir/f?q=1"), ["/f"])).toEqual(['content "2"']);
+    expect(requests.splice(0).map((text) => text.split(" ")[0])).toEqual(["HEAD", "GET"]);
+    const named = { "http.filename": "n", "http.header.accept": "x/y" };
+    expect(await files(http("/dir/f?q=1", named), ["/n"])).toEqual(['content "2"']);
+    expect(requests.splice(0)).toEqual(["GET /dir/f?q=1  x/y"]);
+    // what it has to be is known: it is not asked for before it is needed
+    const checksum = digestOf('content "2"');
+    expect(await files(http("/other", { "http.checksum": checksum }), ["/other"])).toEqual(['content "2"']);
+    expect(await files(http("/other", { "http.checksum": checksum }), ["/other"])).toEqual(['content "2"']);
+    expect(requests.splice(0)).toHaveLength(1);
+    etag = '"3"';
+    await expect(files(http("/third", { "http.checksum": checksum }), ["/third"])).rejects.toThrow(
+      "digest mismatch",
+    );
+    server.close();
   });
 });
 

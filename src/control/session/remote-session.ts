@@ -115,6 +115,7 @@ export class RemoteSession implements Session, CredentialSource {
 
   async secret(id: string): Promise<Uint8Array | undefined> {
     const [path, during] = ["/moby.buildkit.secrets.v1.Secrets/GetSecret", this.#closed.signal];
+    if (!this.#serves(path)) return undefined;
     try {
       const request = { ID: id };
       const answer = await this.#options.channel.unary(
@@ -141,6 +142,7 @@ export class RemoteSession implements Session, CredentialSource {
   async #forwardAgent(id: string): Promise<Server | undefined> {
     const { channel, own } = this.#options;
     const path = "/moby.sshforward.v1.SSH/CheckAgent";
+    if (!this.#serves(path)) return undefined;
     try {
       const during = this.#closed.signal;
       await channel.unary(path, CheckAgentRequestSchema, CheckAgentResponseSchema, { ID: id }, during);
@@ -177,6 +179,7 @@ export class RemoteSession implements Session, CredentialSource {
   async credentials(domain: string): Promise<Credentials | undefined> {
     const request = { Host: domain === "docker.io" ? "registry-1.docker.io" : domain };
     const path = "/moby.filesync.v1.Auth/Credentials";
+    if (!this.#serves(path)) return undefined;
     try {
       const { channel } = this.#options;
       const during = this.#closed.signal;
@@ -248,6 +251,11 @@ export class RemoteSession implements Session, CredentialSource {
     call.end();
     await call.read((message) => void chunks.push(bytesOf(message)));
     yield* chunks;
+  }
+
+  /** A client that says what it serves is not asked for anything else: it might never answer. */
+  #serves(path: string): boolean {
+    return this.#options.methods.has(path);
   }
 
   #during(signal: AbortSignal): AbortSignal {
