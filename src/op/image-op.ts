@@ -8,20 +8,23 @@ export class ImageOp implements Op<RefResult> {
   readonly #reference: string;
   readonly #platform: Platform;
   readonly #images: ImageSource;
+  readonly #limit: number | undefined;
 
-  constructor(reference: string, platform: Platform, images: ImageSource) {
+  /** @param limit layers that are taken, the lowest first; `undefined`: all */
+  constructor(reference: string, platform: Platform, images: ImageSource, limit: number | undefined) {
     this.#reference = reference;
     this.#platform = platform;
     this.#images = images;
+    this.#limit = limit;
   }
 
   async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
     const source = await this.#images.resolve(this.#reference, this.#platform, signal);
-    return ImageSource.keys(source, this.#platform).map(sourceKey);
+    return ImageSource.keys(source, this.#platform, this.#limit).map(sourceKey);
   }
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
     const source = await this.#images.resolve(this.#reference, this.#platform, signal);
-    return [{ ref: this.#images.ref(source) }];
+    return [{ ref: this.#images.ref(source, this.#limit) }];
   }
 }

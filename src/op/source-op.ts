@@ -3,6 +3,7 @@ import { BuildError } from "../lib/index.js";
 import type { Platform, SourceOp as SourceBody } from "../llb/index.js";
 import type { Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
+import type { ImageSource } from "../source/index.js";
 import { GitOp } from "./git-op.js";
 import { HttpOp } from "./http-op.js";
 import { ImageOp } from "./image-op.js";
@@ -16,11 +17,11 @@ export function sourceOp(
 ): Op<RefResult> {
   const { identifier, attrs } = body;
   if (identifier.startsWith("docker-image://"))
-    return new ImageOp(identifier.slice("docker-image://".length), platform, context.images);
+    return imageOp(identifier, platform, context.images, attrs["image.layerlimit"]);
   if (identifier.startsWith("oci-layout://")) {
     const layout = context.layouts.get(attrs["oci.store"] ?? "");
     if (!layout) throw new BuildError("LAYOUT_MISSING", `the client has no OCI layout for ${identifier}`);
-    return new ImageOp(identifier.slice("oci-layout://".length), platform, layout);
+    return imageOp(identifier, platform, layout, attrs["oci.layerlimit"]);
   }
   if (identifier.startsWith("local://"))
     return new LocalOp(identifier.slice("local://".length), attrs, context);
@@ -28,4 +29,17 @@ export function sourceOp(
     return new GitOp(identifier.slice("git://".length), attrs, context, stateRoot);
   if (/^https?:\/\//.test(identifier)) return new HttpOp(identifier, attrs, context, stateRoot);
   throw new BuildError("SOURCE_UNSUPPORTED", `source ${identifier} is not supported`);
+}
+
+/** @param limit of layers @throws BuildError LLB_INVALID */
+function imageOp(
+  identifier: string,
+  platform: Platform,
+  images: ImageSource,
+  limit: string | undefined,
+): ImageOp {
+  if (limit !== undefined && !/^\d+$/.test(limit))
+    throw new BuildError("LLB_INVALID", `invalid layer limit ${limit}`);
+  const reference = identifier.replace(/^[a-z-]+:\/\//, "");
+  return new ImageOp(reference, platform, images, limit === undefined ? undefined : Number(limit));
 }

@@ -107,9 +107,9 @@ export class ImageSource {
   }
 
   /** The image's layers as a result; nothing is pulled yet. */
-  ref(source: ResolvedSource): Ref | undefined {
+  ref(source: ResolvedSource, limit?: number): Ref | undefined {
     const provider = this.#registry.blobs(source.reference);
-    const layers = source.layers.map((descriptor, i): RemoteLayer => ({
+    const layers = source.layers.slice(0, limit).map((descriptor, i): RemoteLayer => ({
       descriptor: { ...descriptor, diffId: source.diffIds[i]! },
       provider,
     }));
@@ -117,7 +117,7 @@ export class ImageSource {
   }
 
   /** The two alternative cache keys of an image: its manifest, and what its layers unpack to. */
-  static keys(source: ResolvedSource, platform: Platform): readonly Digest[] {
+  static keys(source: ResolvedSource, platform: Platform, limit?: number): readonly Digest[] {
     const manifestKey = digestOf(
       goJson({
         Digest: source.digest,
@@ -126,10 +126,11 @@ export class ImageSource {
         Variant: platform.Variant || undefined,
         OSVersion: platform.OSVersion || undefined,
         OSFeatures: platform.OSFeatures?.length ? platform.OSFeatures : undefined,
+        Limit: limit,
       }),
     );
     let chain: Digest | undefined;
-    for (const diffId of source.diffIds)
+    for (const diffId of source.diffIds.slice(0, limit))
       chain = chain === undefined ? diffId : digestOf(`${chain} ${diffId}`);
     return [manifestKey, chain ?? digestOf(source.config)];
   }

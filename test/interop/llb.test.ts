@@ -253,6 +253,19 @@ describe("a frontend", () => {
   });
 });
 
+describe("an image", () => {
+  it("can be cut off above some of its layers", async () => {
+    const name = `${services.registry}/layers:1`;
+    await client.solve(mkfile("/two", "2", mkfile("/one", "1")), name);
+    const limited = (attrs: Record<string, string>): Output =>
+      out(op({ case: "source", value: { identifier: `docker-image://${name}`, attrs } }));
+    const paths = ["/one", "/two"];
+    expect(await files(limited({ "image.layerlimit": "1" }), paths)).toEqual(["1", undefined]);
+    expect(await files(limited({ "image.layerlimit": "9" }), paths)).toEqual(["1", "2"]);
+    expect(await files(limited({}), paths)).toEqual(["1", "2"]);
+  });
+});
+
 describe("a file behind a URL", () => {
   it("is downloaded once, as long as its ETag holds, with what the client knows of its host", async () => {
     const requests: string[] = [];
