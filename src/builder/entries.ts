@@ -7,6 +7,8 @@ import type { BuildRequest, Destination, Entry, Output } from "./types.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+const OUTPUT_TYPES = ["image", "oci", "docker", "local", "tar"];
+
 /** The last ones are of stores of images, which are not kept here. */
 const OUTPUT_ATTRIBUTES: readonly string[] = [
   "dest",
@@ -83,10 +85,16 @@ export function entriesOf(
   { outputs, cacheTo, cacheFrom }: Pick<BuildRequest, "outputs" | "cacheTo" | "cacheFrom">,
   environment: Environment = process.env,
 ): Entries {
-  for (const { type, attributes } of outputs)
+  for (const { type, attributes } of outputs) {
+    if (!OUTPUT_TYPES.includes(type))
+      throw new BuildError(
+        "OUTPUT_INVALID",
+        `unsupported output type "${type}"; use image, registry, oci, docker, local or tar`,
+      );
     for (const key of Object.keys(attributes))
       if (!OUTPUT_ATTRIBUTES.includes(key))
         throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
+  }
   return {
     outputs: outputs.map((entry) => outputOf(entry, entry.attributes["dest"] || "-")),
     cacheTo: cacheTo.map((entry) => cacheExportOf(entry, environment)),
