@@ -2,11 +2,12 @@
 // Source of the rules: fsutil's walker, as recordings and real clients show them.
 import type { BigIntStats } from "node:fs";
 import { compilePathPattern, hasWildcards, PatternMatcher, type ParentMatches } from "../lib/index.js";
-import { textOf, type BytePath } from "../linux/index.js";
-import { bytePath } from "../linux/index.js";
+import { bytePath, textOf, type BytePath } from "../linux/index.js";
 import { join, listNames, lstat, lstatMaybe, readLink } from "./tree.js";
 
+/** All of it is relative to the folder. */
 export interface Selection {
+  /** these, and what links among them point to */
   readonly followPaths: readonly string[];
   readonly includePatterns: readonly string[];
   readonly excludePatterns: readonly string[];

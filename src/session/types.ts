@@ -1,13 +1,9 @@
 // What the client lends a build: of the same process, or over the tunnel of a daemon's client.
+import type { Selection } from "../layer/index.js";
 import type { Moved } from "../progress/index.js";
 
 /** What is wanted of a folder; all patterns are relative to it. */
-export interface FolderSelection {
-  /** these, and what links among them point to */
-  readonly followPaths: readonly string[];
-  readonly includePatterns: readonly string[];
-  readonly excludePatterns: readonly string[];
-}
+export type FolderSelection = Selection;
 
 export interface Session {
   /**

@@ -1,7 +1,7 @@
 // Work on trees, done in threads: each has a mount namespace of its own, so that no mount outlives the process and no
 // synchronous file work blocks the build. Tasks are plain data; paths of layers are relative to the state folder.
 import type { ContainerEdits, DnsSettings, RuntimeWish } from "../executor/index.js";
-import type { ChecksumRequest, Compression, ConvertOptions, LayerBlob } from "../layer/index.js";
+import type { ChecksumRequest, Compression, ConvertOptions, LayerBlob, Selection } from "../layer/index.js";
 import type { Digest } from "../lib/index.js";
 import type { FileAction } from "../llb/index.js";
 
@@ -57,12 +57,9 @@ export interface FileTask {
 }
 
 /** Copies what a step may see of a client's folder. */
-export interface LocalTask {
+export interface LocalTask extends Selection {
   readonly folder: string;
   readonly target: string;
-  readonly followPaths: readonly string[];
-  readonly includePatterns: readonly string[];
-  readonly excludePatterns: readonly string[];
 }
 
 /** Puts into `target` what has to be changed in `lower` to make it `upper`. */
