@@ -3,6 +3,7 @@ import type { RefResult } from "../cache/index.js";
 import type { Predicate } from "../exporter/index.js";
 import type { Platform } from "../llb/index.js";
 import type { KeyNode, Solver } from "../solver/index.js";
+import type { Ref } from "../snapshot/index.js";
 import { exportCaches } from "./export-cache.js";
 import { exportOutputs, type PlatformResult } from "./export-outputs.js";
 import type { Job, Solution } from "./job.js";
@@ -49,9 +50,27 @@ export async function exportBuild(
       definition: result.solution?.definition,
       ref: result.solution && solved.shift()!.ref,
       keys: result.solution ? keysOf.shift()! : [],
+      refsOfSteps: result.solution && refsOfSteps(result.solution),
     }));
     return exportAll(job, request, { results: platforms, multiPlatform }, keys, solver);
   });
+}
+
+/** What the steps of a graph gave, by "DIGEST:INDEX" of their outputs, as far as it is known. */
+function refsOfSteps({ solver, definition }: Solution): () => Promise<ReadonlyMap<string, Ref>> {
+  return async () => {
+    const inputs = definition.ops.flatMap(({ op }) => op.inputs);
+    const edges = [...new Map(inputs.map((input) => [`${input.digest}:${input.index}`, input])).entries()];
+    const results = await solver.knownResults(
+      edges.map(([, { digest, index }]) => ({ vertex: digest, index })),
+    );
+    return new Map(
+      edges.flatMap(([name], i) => {
+        const ref = results[i]?.ref;
+        return ref ? [[name, ref] as const] : [];
+      }),
+    );
+  };
 }
 
 /** The cache goes out while the image is pushed; a failure of the image comes first. */

@@ -56,6 +56,8 @@ export interface PlatformResult {
   readonly baseConfig: string | undefined;
   /** what its frontend says of it */
   readonly predicates?: readonly Predicate[];
+  /** what its steps gave, by "DIGEST:INDEX", as far as it is known */
+  readonly refsOfSteps?: (() => Promise<ReadonlyMap<string, Ref>>) | undefined;
   /** cache keys of `ref`, their results loaded if an inline cache is wanted */
   readonly keys: readonly KeyNode[];
 }
@@ -87,7 +89,9 @@ async function exportOne(
   if (isFiles(output)) {
     const name = output.kind === "local" ? "exporting to client directory" : "exporting to client tarball";
     await progress.step(name, async (step) => {
-      const predicates = results.map((result) => predicatesOf(job, request, false, result));
+      const predicates = await Promise.all(
+        results.map((result) => predicatesOf(job, request, false, result)),
+      );
       await exportFiles(engine, request, output, { results, predicates, multiPlatform }, step);
     });
     return {};
@@ -227,16 +231,35 @@ function indexOf(
   });
 }
 
-/** What is said of a result, as far as it is wanted with such an output. */
-function predicatesOf(
+/**
+ * What is said of a result, as far as it is wanted with such an output.
+ * @param image the result as an image; its layers are told of
+ */
+async function predicatesOf(
   { materials }: Job,
   { provenance: requested }: ExportRequest,
   isImage: boolean,
-  { definition, platform, predicates = [] }: PlatformResult,
-): readonly Predicate[] {
+  result: PlatformResult,
+  image?: PlatformImage,
+): Promise<readonly Predicate[]> {
+  const { definition, platform, predicates = [] } = result;
   const request = requested?.();
   if (!request?.isWanted || (request.isInlineOnly && !isImage)) return predicates;
-  return [...predicates, provenance(request, definition, platform, materials)];
+  const layers = request.mode === "max" && image ? await stepLayers(result, image) : new Map();
+  return [...predicates, provenance(request, definition, platform, materials, layers)];
+}
+
+/** The image's layers that each step's output has, by "DIGEST:INDEX"; outputs with others are left out. */
+async function stepLayers(
+  { ref, refsOfSteps }: PlatformResult,
+  { image }: PlatformImage,
+): Promise<ReadonlyMap<string, readonly Descriptor[]>> {
+  const known = new Map((ref?.chain ?? []).map((one, i) => [one.id, image.layers[i]!]));
+  const found = [...((await refsOfSteps?.()) ?? [])].flatMap(([name, { chain }]) => {
+    const layers = chain.flatMap(({ id }) => known.get(id) ?? []);
+    return layers.length === chain.length ? [[name, layers] as const] : [];
+  });
+  return new Map(found);
 }
 
 async function attest(
@@ -249,10 +272,12 @@ async function attest(
 ): Promise<readonly AttestationImage[]> {
   const { ociMediaTypes, ociArtifact } = output.image;
   if (!ociMediaTypes) return [];
-  const attested = images.flatMap((image, i) => {
-    const predicates = predicatesOf(job, request, isImage(output), results[i]!);
-    return predicates.length > 0 ? [buildAttestation(image, names, predicates, ociArtifact)] : [];
-  });
+  const said = await Promise.all(
+    images.map((image, i) => predicatesOf(job, request, isImage(output), results[i]!, image)),
+  );
+  const attested = images.flatMap((image, i) =>
+    said[i]!.length > 0 ? [buildAttestation(image, names, said[i]!, ociArtifact)] : [],
+  );
   for (const { blobs } of attested) for (const blob of blobs) await job.engine.blobs.write(blob);
   return attested;
 }

@@ -15,6 +15,7 @@ import {
   type Platform,
   type UserOpt,
 } from "../llb/index.js";
+import type { Descriptor } from "../content/index.js";
 import type { Material } from "../op/index.js";
 import { parseReference } from "../registry/index.js";
 
@@ -40,12 +41,17 @@ export interface ProvenanceRequest {
   readonly locals: readonly string[];
 }
 
-/** What a graph was made from. @param materials of its sources that are neither images nor the client's */
+/**
+ * What a graph was made from.
+ * @param materials of its sources that are neither images nor the client's
+ * @param layers of its steps' outputs, by "DIGEST:INDEX"
+ */
 export function provenance(
   request: ProvenanceRequest,
   definition: Definition | undefined,
   platform: Platform,
   materials: readonly Material[],
+  layers: ReadonlyMap<string, readonly Descriptor[]> = new Map(),
 ): Predicate {
   const { mode, args, frontend, id, startedAt, builderId } = request;
   const isMax = mode === "max";
@@ -81,6 +87,7 @@ export function provenance(
         [`${BUILDKIT}#metadata`]: {
           vcs: sortedOrNone(vcs),
           source: isMax && definition?.source ? sourceJson(definition) : undefined,
+          layers: isMax ? layersJson(ops, layers) : undefined,
         },
       },
     },
@@ -262,6 +269,22 @@ function plain(value: unknown): GoValue {
   if (typeof value === "object" && value !== null)
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
   return value === "" || value === false || value === 0 ? undefined : (value as GoValue);
+}
+
+/** Chains of layers by step and output, as BuildKit keeps them: "step0:0". */
+function layersJson(
+  ops: readonly DefinitionOp[],
+  layers: ReadonlyMap<string, readonly Descriptor[]>,
+): GoValue {
+  const steps = new Map(ops.map(({ digest }, i) => [digest as string, `step${i}`]));
+  const entries = [...layers].map(([name, chain]): [string, GoValue] => {
+    const [, digest, index] = /^(.*):(\d+)$/.exec(name)!;
+    return [
+      `${steps.get(digest!)!}:${index}`,
+      [chain.map(({ mediaType, digest, size }) => ({ mediaType, digest, size }))],
+    ];
+  });
+  return entries.length > 0 ? Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1))) : undefined;
 }
 
 function sourceJson({ ops, source }: Definition): GoValue {

@@ -94,6 +94,13 @@ export class Solver<R> {
     return state.keys();
   }
 
+  /** What edges are known to give, made in this build or found in a store; nothing is solved for it. */
+  async knownResults(edges: readonly Edge[]): Promise<readonly (R | undefined)[]> {
+    const keys = await Promise.all(edges.map((edge) => this.#edge(edge).keys()));
+    await this.loadResults(keys.flat());
+    return keys.map((nodes) => nodes.find(({ result }) => result)?.result?.value as R | undefined);
+  }
+
   /** Gives every key below `targets` that a store has a result for that result: a cached step was never loaded. */
   async loadResults(targets: readonly KeyNode[]): Promise<void> {
     const stores = await this.stores();

@@ -330,6 +330,11 @@ describe("provenance", () => {
     const max = await provenanceOf("max");
     expect(max["invocation"]).toMatchObject({ parameters: { args: { "build-arg:A": "1" } } });
     expect(max["buildConfig"]!["llbDefinition"]).toHaveLength(4);
+    const about = max["metadata"]!["https://mobyproject.org/buildkit@v1#metadata"] as Record<string, object>;
+    expect(about["layers"]).toEqual({
+      "step0:0": [[expect.objectContaining({ size: expect.any(Number) as number }) as object]],
+      "step2:0": [[expect.anything(), expect.anything()]],
+    });
     expect(await image("none", "--provenance=false")).toEqual([]);
   });
 });
