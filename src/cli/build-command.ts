@@ -1,6 +1,8 @@
 // `bluekiln build`: flags to a request, the build, what is printed and the exit code.
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { mkdtempSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
 import { Engine, entriesOf, type BuildRequest, type BuildResponse } from "../builder/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
 import { runInUserNamespace } from "../linux/index.js";
@@ -9,6 +11,7 @@ import { openContext, type BuildContext } from "./context.js";
 import { installSignals } from "./engine.js";
 import { exitCodeOf, failureText, placesOf, plainFailure } from "./failure.js";
 import { describe, parseCall } from "./describe.js";
+import { loadImage } from "./docker-engine.js";
 import { BUILD_FLAGS, parseFlags, type ParsedFlags } from "./flags.js";
 import { writeLlb } from "./debug-llb.js";
 import { BUILD_HELP } from "./help.js";
@@ -26,6 +29,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
   const { stderr, stdout, stdin, env } = process;
   let flags: ParsedFlags;
   let context: BuildContext | undefined;
+  let loading: string | undefined;
   const debug = args.includes("--debug") || args.includes("-D");
   const controller = new AbortController();
   const stop = installSignals(controller, "Canceling the build: ending containers and transfers...");
@@ -50,7 +54,9 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
     const call = parseCall(flags.bool("check") ? "check" : flags.string("call"));
     const display = makeDisplay(quiet ? "quiet" : flags.string("progress"), stderr);
     const watcher = new StepWatcher();
-    const wanted = await buildRequest(flags, env);
+    if (flags.bool("load") && !call) loading = mkdtempSync(join(tmpdir(), "bluekiln-load-"));
+    const loadFile = loading && join(loading, "image.tar");
+    const wanted = await buildRequest(flags, env, loadFile);
     if (isHere) entriesOf(wanted);
     context = await openContext(flags.positional[0]!, flags.string("file"), stdin);
     if (!call && !quiet && !isHere && wanted.outputs.length === 0) stderr.write(NO_OUTPUT);
@@ -88,6 +94,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
       const response = await builder.build(request);
       display.close();
       if (!display.quiet) stderr.write(warningSummary(watcher.warnings, debug));
+      if (loadFile !== undefined) await loadImage(loadFile, env, controller.signal);
       await report(flags, response, quiet);
       if (builder instanceof Engine) await builder.collectGarbage(controller.signal);
       return 0;
@@ -110,6 +117,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
   } finally {
     stop();
     await context?.close();
+    if (loading) await rm(loading, { recursive: true, force: true });
   }
 }
 

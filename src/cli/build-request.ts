@@ -17,10 +17,14 @@ import {
   parseUlimit,
 } from "./specs.js";
 
-/** @throws BuildError FLAG_INVALID and the like */
+/**
+ * @param loadFile where an image for a Docker engine is put, if there is to be one
+ * @throws BuildError FLAG_INVALID and the like
+ */
 export async function buildRequest(
   flags: ParsedFlags,
   env: NodeJS.ProcessEnv,
+  loadFile: string | undefined,
 ): Promise<Omit<BuildRequest, "onProgress" | "signal">> {
   const tags = flags.strings("tag");
   for (const tag of tags) checkTag(tag);
@@ -28,13 +32,9 @@ export async function buildRequest(
   const texts = flags.strings("output");
   if (push && flags.bool("load"))
     throw new BuildError("FLAG_INVALID", "push and load may not be set together at the moment");
-  if (flags.bool("load"))
-    throw new BuildError(
-      "FLAG_INVALID",
-      "--load needs a Docker engine; use --output type=docker,dest=FILE and docker load -i FILE",
-    );
   const outputs = texts.map((text) => parseOutput(text, tags, push));
   if (push && outputs.length === 0) outputs.push(parseOutput("type=image", tags, true));
+  if (loadFile !== undefined) outputs.push(parseOutput(`type=docker,dest=${loadFile}`, tags, false));
   for (const { type, attributes } of outputs) {
     if (type === "image" && parseBool(attributes["push"] ?? "") && !attributes["name"])
       throw new BuildError("FLAG_INVALID", "tag is needed when pushing to registry");

@@ -11,11 +11,11 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import { tryLock } from "../linux/index.js";
+import { dockerEngine, dockerFolder } from "./docker-engine.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -51,9 +51,8 @@ export class BuilderStore {
   readonly #key: string;
 
   constructor(env: Environment) {
-    const config = env["DOCKER_CONFIG"] || join(env["HOME"] || homedir(), ".docker");
-    this.#folder = env["BUILDX_CONFIG"] || join(config, "buildx");
-    this.#key = engineOf(config, env);
+    this.#folder = env["BUILDX_CONFIG"] || join(dockerFolder(env), "buildx");
+    this.#key = dockerEngine(env);
   }
 
   /** In the order of their names. */
@@ -183,24 +182,4 @@ export function checkedName(name: string): string {
     "BUILDER_INVALID",
     `invalid name ${name}, name needs to start with a letter and may not contain symbols, except ._-`,
   );
-}
-
-/** The address of the Docker engine that docker's command line would ask. */
-function engineOf(config: string, env: Environment): string {
-  const usual = "unix:///var/run/docker.sock";
-  if (env["DOCKER_HOST"]) return env["DOCKER_HOST"];
-  const read = (path: string): Record<string, unknown> => {
-    try {
-      return JSON.parse(readFileSync(join(config, path), "utf8")) as Record<string, unknown>;
-    } catch {
-      return {};
-    }
-  };
-  const context = env["DOCKER_CONTEXT"] || (read("config.json")["currentContext"] as string | undefined);
-  if (!context || context === "default") return usual;
-  const hash = createHash("sha256").update(context).digest("hex");
-  const meta = read(join("contexts", "meta", hash, "meta.json")) as {
-    Endpoints?: { docker?: { Host?: string } };
-  };
-  return meta.Endpoints?.docker?.Host || usual;
 }

@@ -41,6 +41,7 @@ Options:
   -f, --file string               Name of the Dockerfile (default: "PATH/Dockerfile"; "-" for standard input)
       --iidfile string            Write the image ID to a file
       --label stringArray         Set metadata for an image
+      --load                      Load the image into the Docker engine (DOCKER_HOST, or docker's current context)
       --metadata-file string      Write build result metadata to a file
       --network string            Set the networking mode for the "RUN" instructions during build (default "default")
       --no-cache                  Do not use cache when building the image
