@@ -20,6 +20,7 @@ import type { StatusLog } from "./status.js";
 import type { Sessions } from "./session/sessions.js";
 import type { DaemonOptions } from "./types.js";
 import type { Traces } from "./traces/traces.js";
+import { workerFilter } from "./worker-filter.js";
 import { BUILDKIT_VERSION, workerRecord } from "./worker-record.js";
 
 export interface ControlParts {
@@ -37,7 +38,13 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
   const { engine, builds, history, traces, closing } = parts;
   return {
     info: () => ({ buildkitVersion: BUILDKIT_VERSION }),
-    listWorkers: () => ({ record: [workerRecord(parts.options)] }),
+    listWorkers: ({ filter }) => {
+      try {
+        return { record: [workerRecord(parts.options)].filter(workerFilter(filtersOf(filter))) };
+      } catch (error) {
+        throw statusError(error);
+      }
+    },
     async *status({ Ref }, { signal }) {
       const past = history.log(Ref);
       if (past) yield* past;
