@@ -12,7 +12,7 @@ import { workerPlatforms, type Call, type Description } from "../frontend/index.
 import { DockerCredentials, RegistryClient } from "../registry/index.js";
 import { checkStore, PruneStore, type CheckReport, type GcLimits, type PruneParts } from "../prune/index.js";
 import type { PruneOptions, UsageRecord } from "../prune/index.js";
-import { CacheMounts, RefStore } from "../snapshot/index.js";
+import { CacheMounts, LocalSources, RefStore } from "../snapshot/index.js";
 import { HttpSource } from "../source/index.js";
 import { Worker } from "../worker/index.js";
 import { Build } from "./build.js";
@@ -44,6 +44,7 @@ export class Engine implements Builder {
   readonly localCache: LocalCacheStore;
   readonly cacheMounts: CacheMounts;
   readonly http: HttpSource;
+  readonly localSources: LocalSources;
   readonly pruning: PruneStore;
   /** steps that run now, in any process */
   readonly locks: FileLocks;
@@ -68,6 +69,7 @@ export class Engine implements Builder {
       worker: this.worker,
     });
     this.localCache = new LocalCacheStore(this.#database, this.refs);
+    this.localSources = new LocalSources(this.refs, this.#database.table("folders"));
     this.http = new HttpSource(this.blobs, this.#database.table("http"));
     this.corruptBlobs = rememberCorrupt(this.#database);
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));

@@ -68,6 +68,8 @@ export class Job {
   readonly #failed = new Map<unknown, Digest>();
   /** results that no later build can find */
   readonly #transient: Ref[] = [];
+  /** clients' folders that were sent, and what they were before */
+  readonly #sent: Ref[] = [];
   readonly #materials = new Map<string, Material>();
   /** what the build uses may be removed from then on */
   readonly #end: () => void;
@@ -101,6 +103,15 @@ export class Job {
       cacheMounts: engine.cacheMounts,
       found: (material) => this.#materials.set(material.uri, material),
       transient: (ref) => this.#transient.push(ref),
+      lastSent: (key) => {
+        const ref = engine.localSources.take(key);
+        if (ref) this.#sent.push(ref);
+        return ref;
+      },
+      sent: (key, ref) => {
+        engine.localSources.keep(key, ref);
+        this.#sent.push(ref);
+      },
       entitlements: options.entitlements,
       sources: new Map(),
       devices: () => readCdiDevices(engine.cdiFolders),
@@ -117,7 +128,8 @@ export class Job {
 
   /** What the job alone could find again goes with it. */
   async close(): Promise<void> {
-    await this.engine.pruning.release(this.#transient);
+    const { localSources, pruning } = this.engine;
+    await pruning.release([...this.#transient, ...localSources.release(this.#sent)]);
     this.#end();
   }
 

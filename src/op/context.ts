@@ -33,6 +33,10 @@ export interface OpContext {
   readonly made: (ref: Ref) => void;
   /** a result that no later build can find: it goes with this one */
   readonly transient: (ref: Ref) => void;
+  /** a client's folder as it was last sent; it stays as long as the build. @param key which folder of which client */
+  readonly lastSent: (key: string) => Ref | undefined;
+  /** a client's folder as it was sent now: the next build begins with it */
+  readonly sent: (key: string, ref: Ref) => void;
   /** sources of this build by digest: what is fetched to be looked at is not fetched again to be built from */
   readonly sources: Map<Digest, Op<RefResult>>;
   /** told of sources that are neither images nor the client's, once they are found */

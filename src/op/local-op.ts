@@ -1,7 +1,8 @@
 // A folder of the client as a source: never found by its key, only what is read of it by content.
 import { randomUUID } from "node:crypto";
 import { transfer } from "../progress/index.js";
-import type { Ref } from "../snapshot/index.js";
+import { digestOf } from "../lib/index.js";
+import { layerPath, type Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
 
@@ -28,17 +29,26 @@ export class LocalOp implements Op<RefResult> {
   }
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const { refs, session } = this.#context;
+    const { refs, session, lastSent, sent, transient } = this.#context;
     const list = (name: string): string[] => JSON.parse(this.#attrs[name] ?? "[]") as string[];
     const selection = {
       followPaths: list("local.followpaths"),
       includePatterns: list("local.includepattern"),
       excludePatterns: list("local.excludepatterns"),
     };
+    const key = this.#key();
+    const isCompared = this.#attrs["local.differ"] !== "none";
+    const previous = key !== undefined && isCompared ? lastSent(key) : undefined;
     const { upper } = refs.newFolders();
     try {
       await transfer(`transferring ${this.#name}:`, 0, (moved) =>
-        session.takeFolder(this.#name, selection, upper, moved, signal),
+        session.takeFolder(
+          this.#name,
+          { ...selection, previous: previous && layerPath(previous.id) },
+          upper,
+          moved,
+          signal,
+        ),
       );
     } catch (error) {
       await refs.discard(upper);
@@ -46,7 +56,15 @@ export class LocalOp implements Op<RefResult> {
     }
     const ref = await refs.commit(upper, undefined, `local source for ${this.#name}`, "source.local");
     LOCAL_REFS.add(ref);
-    this.#context.transient(ref);
+    if (key === undefined) transient(ref);
+    else sent(key, ref);
     return [{ ref }];
+  }
+
+  /** Which folder of which client it is; `undefined` if the client does not say who it is. */
+  #key(): string | undefined {
+    const { sharedKey } = this.#context.session;
+    const hint = this.#attrs["local.sharedkeyhint"] ?? "";
+    return sharedKey && digestOf(JSON.stringify([sharedKey, this.#name, hint]));
   }
 }

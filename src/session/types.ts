@@ -3,9 +3,14 @@ import type { Selection } from "../layer/index.js";
 import type { Moved } from "../progress/index.js";
 
 /** What is wanted of a folder; all patterns are relative to it. */
-export type FolderSelection = Selection;
+export type FolderSelection = Selection & {
+  /** what it was before, relative to the state folder: what has not changed need not be sent */
+  readonly previous?: string | undefined;
+};
 
 export interface Session {
+  /** says which client it is, and that its folders change little from one session to the next; empty: it does not */
+  readonly sharedKey?: string;
   /**
    * Copies what is wanted of one of the client's folders ("context", "dockerfile", a named context), owned by root.
    * @param target an empty folder, relative to the state folder

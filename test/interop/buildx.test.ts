@@ -9,6 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -27,6 +28,7 @@ import {
 import { LlbClient } from "../support/llb-client.js";
 import { startDaemon, type BuildxOptions, type TestDaemon } from "../support/daemon.js";
 import {
+  bluekiln,
   bluekilnAside,
   KEY,
   makeContext,
@@ -336,6 +338,77 @@ describe("provenance", () => {
       "step2:0": [[expect.anything(), expect.anything()]],
     });
     expect(await image("none", "--provenance=false")).toEqual([]);
+  });
+});
+
+describe("a folder that is sent again", () => {
+  const transferred = (stderr: string): number => {
+    const [, number, unit] = [...stderr.matchAll(/transferring context:(?: ([\d.]+)(MB|kB|B))? .*done/g)].at(
+      -1,
+    )!;
+    // nothing of a file was sent
+    if (number === undefined) return 0;
+    return Number(number) * { MB: 1e6, kB: 1e3, B: 1 }[unit as "B"];
+  };
+
+  it("has only what changed sent, and is what it is", async () => {
+    const folder = context({
+      Dockerfile: `FROM ${services.base}\nCOPY . /c/\nRUN find /c -type f | sort | xargs cat | md5sum > /sum\n`,
+      "d/small": "one",
+      "d/link-to-be": "file",
+    });
+    writeFileSync(join(folder, "large"), randomBytes(5e6));
+    const sumOf = async (): Promise<{ out: string; sent: number; sum: string; paths: string[] }> => {
+      const out = newFolder("out");
+      const sent = transferred(await built(["--provenance=false", "-o", out, folder]));
+      const paths = (readdirSync(join(out, "c"), { recursive: true }) as string[]).sort();
+      return { out, sent, sum: readFileSync(join(out, "sum"), "utf8"), paths };
+    };
+    const first = await sumOf();
+    expect(first.sent).toBeGreaterThan(5e6 - 1);
+    const second = await sumOf();
+    expect(second.sent).toBeLessThan(5e5);
+    expect(second).toMatchObject({ sum: first.sum, paths: first.paths });
+    writeFileSync(join(folder, "d/small"), "two");
+    // a link to a folder of the daemon's machine, and then a folder in its place: nothing is taken through the link
+    const outside = newFolder("outside");
+    const time = 1_500_000_000;
+    const put = (path: string, content: string): void => {
+      writeFileSync(path, content, { mode: 0o644 });
+      utimesSync(path, time, time);
+    };
+    put(join(outside, "f"), "secret");
+    rmSync(join(folder, "d/link-to-be"));
+    symlinkSync(outside, join(folder, "d/link-to-be"));
+    const third = await sumOf();
+    expect(third.sent).toBeLessThan(5e5);
+    expect(third.sum).not.toBe(first.sum);
+    rmSync(join(folder, "d/link-to-be"));
+    mkdirSync(join(folder, "d/link-to-be"));
+    put(join(folder, "d/link-to-be/f"), "public");
+    const fourth = await sumOf();
+    expect(fourth.paths).toContain("d/link-to-be/f");
+    expect(readFileSync(join(fourth.out, "c/d/link-to-be/f"), "utf8")).toBe("public");
+    writeFileSync(join(folder, "large"), randomBytes(5e6));
+    expect((await sumOf()).sent).toBeGreaterThan(5e6 - 1);
+  });
+
+  it("is sent to many builds at once", async () => {
+    const folder = context({ Dockerfile: `FROM ${services.base}\nCOPY . /c/\n` });
+    for (let i = 0; i < 50; i++) writeFileSync(join(folder, `f${i}`), randomBytes(10_000));
+    await Promise.all(Array.from({ length: 6 }, () => built(["--no-cache", folder])));
+    await Promise.all(
+      Array.from({ length: 6 }, (_, i) => {
+        writeFileSync(join(folder, `f${i}`), randomBytes(10_000));
+        return built(["--no-cache", folder]);
+      }),
+    );
+    const { stdout } = bluekiln(["doctor", "--state-dir", daemon.root]);
+    expect(stdout).toContain("no problems found");
+    const { stdout: usage } = await daemon.buildx(["du", "--verbose"]);
+    const folders = usage.split("\n\n").filter((record) => record.includes("local source for context"));
+    // one for each folder that this file's builds have sent, not for each build
+    expect(folders.length).toBeLessThan(40);
   });
 });
 

@@ -44,6 +44,7 @@ async function session(lent: Partial<Lent>): Promise<RemoteSession> {
   const methods = new Set(handlers.keys());
   return new RemoteSession({
     id: "x",
+    sharedKey: "",
     channel: new Channel(connection),
     methods,
     stateRoot: folder,

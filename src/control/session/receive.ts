@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { codeOf, BuildError } from "../../lib/index.js";
 import { lstatMaybe } from "../../layer/index.js";
-import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
+import { fsPath, listXattrs, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
 import type { Moved } from "../../progress/index.js";
 import type { BidiStream } from "../grpc.js";
 import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
@@ -33,6 +33,8 @@ export interface ReceiveOptions {
   readonly moved: Moved;
   /** The folder has something already: what comes takes the place of what has its name, and belongs to this process. */
   readonly merges?: boolean;
+  /** A folder whose files are taken instead of asking for those that are the same: size, time, mode and owner tell. */
+  readonly previous?: BytePath | undefined;
 }
 
 /**
@@ -63,6 +65,9 @@ class Receiver {
   readonly #target: BytePath;
   readonly #moved: Moved;
   readonly #merges: boolean;
+  readonly #previous: BytePath | undefined;
+  /** folders of this transfer that were folders in the last one, too */
+  readonly #folderBefore = new Set<BytePath>();
   readonly #folders = new Map<BytePath, Stat>();
   /** entries that are no folders */
   readonly #others = new Set<BytePath>();
@@ -72,7 +77,8 @@ class Receiver {
   #hasAll = false;
   #isFinished = false;
 
-  constructor(call: BidiStream, target: BytePath, { moved, merges = false }: ReceiveOptions) {
+  constructor(call: BidiStream, target: BytePath, { moved, merges = false, previous }: ReceiveOptions) {
+    this.#previous = previous;
     this.#moved = moved;
     this.#merges = merges;
     this.#call = call;
@@ -111,6 +117,8 @@ class Receiver {
       if (known && !known.isDirectory()) rmSync(fsPath(to));
       if (!known?.isDirectory()) mkdirSync(fsPath(to), 0o755);
       this.#folders.set(path, stat);
+      if (this.#wasFolder(parentOf(path)) && lstatMaybe(`${this.#previous}/${path}`)?.isDirectory())
+        this.#folderBefore.add(path);
       return;
     }
     this.#others.add(path);
@@ -128,7 +136,7 @@ class Receiver {
     } else if (stat.size === 0) {
       closeSync(openSync(fsPath(to), "wx", 0o600));
       this.#attributes(stat);
-    } else {
+    } else if (!this.#reuse(stat, to)) {
       this.#wanted.set(id, { stat, fd: undefined, written: 0 });
       await this.#call.send(encodePacket({ type: PACKET.REQ, id }));
     }
@@ -143,10 +151,38 @@ class Receiver {
       parts.some((part) => part === "" || part === "." || part === "..")
     )
       throw invalid(`path ${JSON.stringify(path)} is not relative and clean`);
-    const parent = parts.slice(0, -1).join("/");
+    const parent = parentOf(path);
     if (parent !== "" && !this.#folders.has(parent))
       throw invalid(`${path} is not in a folder that was sent`);
     if (this.#folders.has(path) || this.#others.has(path)) throw invalid(`${path} was sent twice`);
+  }
+
+  /** No link leads out of the last transfer: every folder on the way was one. */
+  #wasFolder(path: BytePath): boolean {
+    return this.#previous !== undefined && (path === "" || this.#folderBefore.has(path));
+  }
+
+  /** Links to the file of the last transfer: layers don't change. @returns whether there is one that is the same */
+  #reuse(stat: Stat, to: BytePath): boolean {
+    if (!this.#wasFolder(parentOf(stat.path)) || stat.xattrs.size > 0) return false;
+    const from = `${this.#previous!}/${stat.path}`;
+    const known = lstatMaybe(from);
+    const isSame =
+      known?.isFile() === true &&
+      known.size === BigInt(stat.size) &&
+      known.mtimeNs === stat.modTime &&
+      Number(known.mode & 0o7777n) === unixMode(stat.mode) &&
+      Number(known.uid) === stat.uid &&
+      Number(known.gid) === stat.gid &&
+      listXattrs(from).length === 0;
+    if (!isSame) return false;
+    try {
+      linkSync(fsPath(from), fsPath(to));
+      return true;
+    } catch {
+      // it is gone meanwhile, or has as many names as a file may have
+      return false;
+    }
   }
 
   #node(stat: Stat, to: BytePath): void {
@@ -213,6 +249,10 @@ class Receiver {
   close(): void {
     for (const { fd } of this.#wanted.values()) if (fd !== undefined) closeSync(fd);
   }
+}
+
+function parentOf(path: BytePath): BytePath {
+  return path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "";
 }
 
 function has(mode: number, bit: number): boolean {

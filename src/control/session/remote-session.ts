@@ -24,6 +24,8 @@ import { bytesMessage, bytesOf } from "./tunnel.js";
 
 export interface RemoteSessionOptions {
   readonly id: string;
+  /** see Session */
+  readonly sharedKey: string;
   readonly channel: Channel;
   /** methods that the client serves: "/moby.filesync.v1.FileSync/DiffCopy" */
   readonly methods: ReadonlySet<string>;
@@ -34,12 +36,14 @@ export interface RemoteSessionOptions {
 
 export class RemoteSession implements Session, CredentialSource {
   readonly id: string;
+  readonly sharedKey: string;
   readonly #options: RemoteSessionOptions;
   readonly #agents = new Map<string, Promise<Server | undefined>>();
   readonly #closed = new AbortController();
 
   constructor(options: RemoteSessionOptions) {
     this.id = options.id;
+    this.sharedKey = options.sharedKey;
     // everything that is asked of the client listens to it
     setMaxListeners(0, this.#closed.signal);
     this.#options = options;
@@ -79,7 +83,8 @@ export class RemoteSession implements Session, CredentialSource {
       this.#during(signal),
     );
     try {
-      await receiveFolder(call, bytePath(target), { moved });
+      const previous = selection.previous && bytePath(join(this.#options.stateRoot, selection.previous));
+      await receiveFolder(call, bytePath(target), { moved, previous });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BuildError) throw error;

@@ -27,7 +27,13 @@ export class Sessions {
     stream.on("error", () => undefined);
     const inner = connectThrough(stream);
     const methods = new Set(valuesOf(rawHeaders, "x-docker-expose-session-grpc-method"));
-    const session = new RemoteSession({ id, channel: new Channel(inner), methods, ...this.#folders });
+    const session = new RemoteSession({
+      id,
+      sharedKey: String(headers["x-docker-expose-session-sharedkey"] ?? ""),
+      channel: new Channel(inner),
+      methods,
+      ...this.#folders,
+    });
     this.#open.set(id, session);
     for (const waiting of this.#waiting.get(id) ?? []) waiting(session);
     this.#waiting.delete(id);
