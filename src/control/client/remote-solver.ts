@@ -81,6 +81,7 @@ export class RemoteSolver {
         {
           Ref: ref,
           Session: session,
+          FrontendAttrs: attestAttrs(attrs),
           Exporters: exporters.map((entry) => ({ ...entry })),
           // for daemons that know one output only
           ExporterDeprecated: exporters[0]?.Type ?? "",
@@ -204,6 +205,11 @@ export class RemoteSolver {
       batch.flush();
     }
   }
+}
+
+/** What the exporters are to say of the result; all else is the frontend's. */
+function attestAttrs(attrs: Wire["attrs"]): Record<string, string> {
+  return Object.fromEntries(Object.entries(attrs).filter(([key]) => key.startsWith("attest:")));
 }
 
 /** Fires when the build has failed. */

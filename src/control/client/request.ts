@@ -19,7 +19,7 @@ export function frontendAttrs({ frontend, contexts, provenance }: BuildRequest):
     ...prefixed("context:", Object.fromEntries(Object.entries(contexts).map(contextAttr))),
     ...(context !== "" && { context }),
     ...(context !== "" && hasOwnDockerfile && { dockerfilekey: "dockerfile" }),
-    ...(filename !== "Dockerfile" && { filename }),
+    filename,
     ...(target !== "" && { target }),
     ...(platforms.length > 0 && { platform: platforms.map(formatPlatform).join(",") }),
     ...(platforms.length > 1 && { "multi-platform": "true" }),
