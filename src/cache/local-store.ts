@@ -84,7 +84,11 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
       if (next !== undefined) void this.#counters.put("record", next);
       const saved = this.#records.get(id);
       // a step that makes what its own input is already would stand on itself
-      const others = record.inputs.map((links) => links.filter(({ parent }) => parent !== id));
+      const others = record.inputs.map((links) =>
+        links.filter(({ parent }) => parent !== id && this.#isKnown(parent)),
+      );
+      // what it stands on was pruned since it was met: nobody could find it
+      if (!saved && others.some((links) => links.length === 0)) return id;
       const inputs = others.map((links, i) => merge(saved?.inputs[i] ?? [], links));
       const layer = result?.ref?.id ?? null;
       const results = saved?.results ?? [];
@@ -167,6 +171,11 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
         if (!this.#records.get(child))
           problems.push(`link ${key} leads to record ${child}, which is not there`);
     return problems;
+  }
+
+  #isKnown(id: RecordId): boolean {
+    // a digest is a record without inputs, which is always there
+    return !/^\d+$/.test(id) || this.#records.get(id) !== undefined;
   }
 
   #isThere(layer: number | null): boolean {
