@@ -1,10 +1,10 @@
 // The OCI distribution protocol: resolve, fetch, push. One client for one registry and repository scope at a time;
 // tokens are kept by scope.
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { BuildError, digestOf, messageOf, parseDigest, type Digest } from "../lib/index.js";
 import { resumable, type BlobProvider, type Descriptor } from "../content/index.js";
 import type { CredentialSource } from "./credentials.js";
-import { exchange, type HttpRequest, type HttpResponse, type Trust } from "./http.js";
+import { exchange, readTrust, type HttpRequest, type HttpResponse, type Trust } from "./http.js";
 import { formatReference, type Reference } from "./reference.js";
 import type { RegistrySettings } from "./types.js";
 
@@ -239,16 +239,7 @@ export class RegistryClient {
   /** Whom to trust for a host. @throws Error if a file with certificates cannot be read */
   #trustOf(host: string): Trust | undefined {
     const known = this.#settings.get(host);
-    if (!known || (known.ca.length === 0 && known.keyPairs.length === 0 && !known.insecure)) return undefined;
-    if (!this.#trust.has(host))
-      this.#trust.set(host, {
-        ca: known.ca.map((file) => readFileSync(file, "utf8")),
-        keyPairs: known.keyPairs.map(({ key, cert }) => ({
-          key: readFileSync(key, "utf8"),
-          cert: readFileSync(cert, "utf8"),
-        })),
-        isBlind: known.insecure,
-      });
+    if (known && !this.#trust.has(host)) this.#trust.set(host, readTrust(known));
     return this.#trust.get(host);
   }
 

@@ -1,10 +1,12 @@
 // HTTP requests to registries: kept connections, bodies as streams, redirects for blobs. Plain http for loopback
 // registries, as BuildKit and Docker have it.
+import { readFileSync } from "node:fs";
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable } from "node:stream";
 import { rootCertificates } from "node:tls";
 import { BuildError, dialError } from "../lib/index.js";
+import type { RegistrySettings } from "./types.js";
 
 const agents = {
   "http:": new HttpAgent({ keepAlive: true, maxSockets: 32 }),
@@ -28,6 +30,14 @@ export interface Trust {
   readonly keyPairs: readonly { readonly key: string; readonly cert: string }[];
   /** certificates are not checked */
   readonly isBlind: boolean;
+}
+
+/** @returns `undefined` where nothing is said @throws Error if a file cannot be read */
+export function readTrust({ ca, keyPairs, insecure }: RegistrySettings): Trust | undefined {
+  if (ca.length === 0 && keyPairs.length === 0 && !insecure) return undefined;
+  const read = (file: string): string => readFileSync(file, "utf8");
+  const pairs = keyPairs.map(({ key, cert }) => ({ key: read(key), cert: read(cert) }));
+  return { ca: ca.map(read), keyPairs: pairs, isBlind: insecure };
 }
 
 export interface HttpResponse {

@@ -283,9 +283,7 @@ describe("a file behind a URL", () => {
       out(op({ case: "source", value: { identifier: `${url}${path}`, attrs } }));
     expect(await files(http("/dir/f?q=1"), ["/f"])).toEqual(['content "1"']);
     expect(await files(http("/dir/f?q=1"), ["/f"])).toEqual(['content "1"']);
-    expect(requests.splice(0)).toEqual(
-      ["GET /dir/f?q=1 */*", "HEAD /dir/f?q=1 */*"].map((text) => text.replace(" */*", "  */*")),
-    );
+    expect(requests.splice(0)).toEqual(["GET /dir/f?q=1  */*", "HEAD /dir/f?q=1  */*"]);
     etag = '"2"';
     expect(await files(http("/dir/f?q=1"), ["/f"])).toEqual(['content "2"']);
     expect(requests.splice(0).map((text) => text.split(" ")[0])).toEqual(["HEAD", "GET"]);
