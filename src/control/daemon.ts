@@ -32,20 +32,21 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #engine: Engine;
   readonly #sessions: Sessions;
+  readonly #history: History;
   readonly #traces: Traces;
   readonly #handler: ReturnType<typeof connectNodeAdapter>;
   readonly #closing = new AbortController();
   readonly #servers: Http2Server[] = [];
   readonly #connections = new Set<ServerHttp2Session>();
 
-  /** @throws BuildError STATE_DIR_UNWRITABLE */
+  /** @throws BuildError STATE_DIR_UNWRITABLE, HISTORY_LOCKED */
   constructor(options: DaemonOptions) {
     this.#options = options;
     this.#engine = new Engine(options.engine);
     const { root, own } = this.#engine.state;
     this.#sessions = new Sessions({ stateRoot: root, own });
     const builds = new Builds();
-    const history = new History(join(root, "history"), options.history);
+    const history = (this.#history = new History(join(root, "history"), options.history));
     this.#traces = new Traces(collectorOf(options.environment, options.warn), (ref, lines) =>
       history.setTrace(ref, lines),
     );
@@ -138,6 +139,7 @@ export class Daemon {
     for (const connection of this.#connections) connection.destroy();
     this.#traces.close();
     await this.#engine.close();
+    this.#history.close();
     for (const address of this.#options.addresses)
       if (address.startsWith("unix://")) rmSync(address.slice("unix://".length), { force: true });
   }

@@ -12,7 +12,9 @@ export class FrontendReturn {
     this.done = new Promise((resolve, reject) => {
       this.#return = resolve;
       this.#fail = reject;
-      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+      const abort = (): void => reject(signal.reason as Error);
+      if (signal.aborted) abort();
+      else signal.addEventListener("abort", abort, { once: true });
     });
     this.done.catch(() => undefined);
   }

@@ -99,7 +99,10 @@ export function readMessages(
     });
     stream.on("end", () => void (running ?? Promise.resolve()).then(resolve));
     stream.on("error", reject);
-    stream.on("close", () => reject(new ConnectError("stream was closed", Code.Canceled)));
+    const closed = (): void => reject(new ConnectError("stream was closed", Code.Canceled));
+    // who waited for room to write may come late
+    if (stream.destroyed) closed();
+    else stream.on("close", closed);
   });
 }
 
@@ -297,6 +300,7 @@ export class Channel {
     });
     const call = new Call(stream);
     const abort = (): void => call.cancel();
+    if (signal.aborted) abort();
     signal.addEventListener("abort", abort, { once: true });
     stream.once("close", () => signal.removeEventListener("abort", abort));
     return call;

@@ -1,11 +1,9 @@
-// Builds that have been: a record for each, and the blobs that belong to it (its log), in a folder of their own. What a
-// client passed as a secret never gets here.
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+// Builds that run and have been: a record for each, its log and what else belongs to it, and who listens to what
+// changes. What a client passed as a secret never gets here.
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Predicate } from "../exporter/index.js";
-import { digestOf, goJson, hexOf, isDigest, type Digest } from "../lib/index.js";
+import { goJson, isDigest, type Digest } from "../lib/index.js";
 import {
   BuildHistoryEventSchema,
   BuildHistoryEventType,
@@ -20,6 +18,7 @@ import {
   type StatusResponse,
 } from "./gen/buildkit/control_pb.js";
 import type { Status } from "./gen/google/rpc/status_pb.js";
+import { HistoryStore } from "./history-store.js";
 import { TRACE_TYPE } from "./traces/span-json.js";
 import type { HistoryLimits } from "./types.js";
 import { redactAttrs } from "./redact.js";
@@ -53,20 +52,20 @@ export interface HistoryQuery {
 type Listener = (event: BuildHistoryEvent) => void;
 
 export class History {
-  readonly #records: string;
-  readonly #blobs: string;
+  readonly #store: HistoryStore;
   readonly #limits: HistoryLimits;
   readonly #active = new Map<string, BuildHistoryRecord>();
   readonly #listeners = new Set<Listener>();
   #generation = 0;
 
-  /** @param folder of its own */
+  /** @param folder of its own @throws BuildError HISTORY_LOCKED */
   constructor(folder: string, limits: Partial<HistoryLimits> = {}) {
-    this.#records = join(folder, "records");
-    this.#blobs = join(folder, "blobs");
+    this.#store = new HistoryStore(folder);
     this.#limits = { ...HISTORY_LIMITS, ...limits };
-    mkdirSync(this.#records, { recursive: true });
-    mkdirSync(this.#blobs, { recursive: true });
+  }
+
+  close(): void {
+    this.#store.close();
   }
 
   begin({ Ref, Frontend, FrontendAttrs, Exporters }: SolveRequest): void {
@@ -96,28 +95,20 @@ export class History {
       ...(result && { Results: { "0": result } }),
       Attestations: predicates.map((predicate) => this.#writePredicate(predicate)),
     });
-    this.#save(record);
+    this.#store.put(record);
     this.#tell(BuildHistoryEventType.COMPLETE, record);
     this.#collect();
   }
 
   /** @param lines a span each */
   setTrace(ref: string, lines: string): void {
-    const record = this.#read(ref);
-    if (!record) return;
-    record.trace = this.#write(TRACE_TYPE, Buffer.from(lines));
-    this.#save(record);
+    const record = this.#store.get(ref);
+    if (record) this.#store.put({ ...record, trace: this.#store.write(TRACE_TYPE, Buffer.from(lines)) });
   }
 
   #writePredicate({ type, value }: Predicate): Descriptor {
     const annotations = { "in-toto.io/predicate-type": type };
-    return { ...this.#write("application/vnd.in-toto+json", Buffer.from(goJson(value))), annotations };
-  }
-
-  #write(mediaType: string, data: Buffer): Descriptor {
-    const digest = digestOf(data);
-    writeFileSync(join(this.#blobs, hexOf(digest)), data);
-    return create(DescriptorSchema, { mediaType, digest, size: BigInt(data.length) });
+    return { ...this.#store.write("application/vnd.in-toto+json", Buffer.from(goJson(value))), annotations };
   }
 
   /** As BuildKit writes it: every message after its length, four bytes, lowest first. */
@@ -128,12 +119,12 @@ export class History {
       length.writeUInt32LE(data.length);
       return [length, data];
     });
-    return this.#write(LOG_TYPE, Buffer.concat(parts));
+    return this.#store.write(LOG_TYPE, Buffer.concat(parts));
   }
 
   /** The messages of a build that has ended; `undefined` if there is none. */
   log(ref: string): readonly StatusResponse[] | undefined {
-    const digest = this.#read(ref)?.logs?.digest;
+    const digest = this.#store.get(ref)?.logs?.digest;
     const data = digest !== undefined && isDigest(digest) ? this.blob(digest) : undefined;
     if (!data) return undefined;
     const messages: StatusResponse[] = [];
@@ -146,15 +137,11 @@ export class History {
   }
 
   blob(digest: Digest): Buffer | undefined {
-    try {
-      return readFileSync(join(this.#blobs, hexOf(digest)));
-    } catch {
-      return undefined;
-    }
+    return this.#store.blob(digest);
   }
 
   blobs(): readonly Digest[] {
-    return readdirSync(this.#blobs).map((name) => `sha256:${name}` as Digest);
+    return this.#store.blobs();
   }
 
   /** Records as they are, then as they change. */
@@ -198,67 +185,33 @@ export class History {
 
   /** Oldest first. */
   #ended(): BuildHistoryRecord[] {
-    const records = readdirSync(this.#records).flatMap((name) => this.#read(name) ?? []);
-    return records.sort((a, b) => timestampMs(a.CreatedAt!) - timestampMs(b.CreatedAt!));
+    return this.#store.all().sort((a, b) => timestampMs(a.CreatedAt!) - timestampMs(b.CreatedAt!));
   }
 
   pin(ref: string, pinned: boolean): boolean {
-    const record = this.#read(ref);
-    if (!record) return false;
-    record.pinned = pinned;
-    this.#save(record);
-    return true;
+    const record = this.#store.get(ref);
+    if (record) this.#store.put({ ...record, pinned });
+    return record !== undefined;
   }
 
   /** @returns whether there was one */
   delete(ref: string): boolean {
-    const record = this.#read(ref);
-    if (!record) return false;
-    rmSync(join(this.#records, safeName(ref)), { force: true });
-    const kept = new Set(this.#ended().flatMap(blobsOf));
-    for (const digest of blobsOf(record))
-      if (!kept.has(digest)) rmSync(join(this.#blobs, hexOf(digest)), { force: true });
-    this.#tell(BuildHistoryEventType.DELETED, record);
-    return true;
+    const record = this.#store.remove(ref);
+    if (record) this.#tell(BuildHistoryEventType.DELETED, record);
+    return record !== undefined;
   }
 
   #collect(): void {
     const records = this.#ended().filter(({ pinned }) => !pinned);
     const surplus = records.slice(0, Math.max(0, records.length - this.#limits.maxEntries));
-    for (const { Ref, CompletedAt } of surplus)
-      if (Date.now() - timestampMs(CompletedAt!) > this.#limits.maxAge || records.length > MAX_RECORDS)
-        this.delete(Ref);
+    const tooMany = records.length - MAX_RECORDS;
+    for (const [index, { Ref, CompletedAt }] of surplus.entries())
+      if (index < tooMany || Date.now() - timestampMs(CompletedAt!) > this.#limits.maxAge) this.delete(Ref);
   }
 
   #tell(type: BuildHistoryEventType, record: BuildHistoryRecord): void {
     for (const listener of this.#listeners) listener(create(BuildHistoryEventSchema, { type, record }));
   }
-
-  #save(record: BuildHistoryRecord): void {
-    const path = join(this.#records, safeName(record.Ref));
-    writeFileSync(`${path}.new`, toBinary(BuildHistoryRecordSchema, record));
-    renameSync(`${path}.new`, path);
-  }
-
-  #read(ref: string): BuildHistoryRecord | undefined {
-    try {
-      return fromBinary(BuildHistoryRecordSchema, readFileSync(join(this.#records, safeName(ref))));
-    } catch {
-      // gone, or half written by a process that was killed
-      return undefined;
-    }
-  }
-}
-
-function blobsOf({ logs, trace, Result }: BuildHistoryRecord): Digest[] {
-  return [logs, trace, ...(Result?.Attestations ?? [])].flatMap((blob) =>
-    blob && isDigest(blob.digest) ? [blob.digest] : [],
-  );
-}
-
-/** Ids are a client's: they name a file, and nothing else. */
-function safeName(ref: string): string {
-  return /^[A-Za-z0-9_-]{1,100}$/.test(ref) ? ref : hexOf(digestOf(ref));
 }
 
 function countSteps(log: readonly StatusResponse[]) {
