@@ -4,12 +4,13 @@ import { ExecMounts, secretVariables, type OpContext } from "../op/index.js";
 import type { Mount, SecretEnv } from "../llb/index.js";
 import { BuildError } from "../lib/index.js";
 import type { ProcessInput } from "../worker/index.js";
+import type { RefResult } from "../cache/index.js";
 import type { Solution } from "./job.js";
 
 export interface ContainerRequest {
   /** inputs are indexes into `results` */
   readonly mounts: readonly Mount[];
-  readonly results: readonly (Solution | undefined)[];
+  readonly results: readonly (Solution | RefResult | undefined)[];
   readonly network: NetMode;
   readonly hostname: string;
   readonly extraHosts: readonly { readonly Host: string; readonly IP: string }[];
@@ -82,7 +83,9 @@ export class FrontendContainer {
     try {
       const refs = await Promise.all(
         results.map(async (result) =>
-          result ? result.solver.solve([result.edge], async ([value]) => value!.ref) : undefined,
+          result && "solver" in result
+            ? result.solver.solve([result.edge], async ([value]) => value!.ref)
+            : result?.ref,
         ),
       );
       const { target, readonlyRoot, others } = await prepared.prepare(refs, this.#signal);

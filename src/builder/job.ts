@@ -13,7 +13,7 @@ import {
 } from "../frontend/index.js";
 import { BuildError, hexOf, messageOf, type Digest } from "../lib/index.js";
 import type { Definition, Platform, SourceInfo } from "../llb/index.js";
-import { loadDefinition, type Material, type OpContext } from "../op/index.js";
+import { loadDefinition, type LeftBehind, type Material, type OpContext } from "../op/index.js";
 import { Progress, type ProgressListener } from "../progress/index.js";
 import type { RegistryClient } from "../registry/index.js";
 import type { Session } from "../session/index.js";
@@ -40,6 +40,8 @@ export interface JobOptions {
   readonly entitlements: ReadonlySet<string>;
   /** how layers will be packed, if they will: it is done while later steps run */
   readonly format: LayerFormat | undefined;
+  /** what steps that fail leave behind can be looked at */
+  readonly keepsFailed?: boolean;
   readonly onProgress: ProgressListener;
   readonly signal: AbortSignal;
 }
@@ -66,6 +68,7 @@ export class Job {
   >();
   /** which step an error came from */
   readonly #failed = new Map<unknown, Digest>();
+  readonly #left = new Map<unknown, LeftBehind>();
   /** results that no later build can find */
   readonly #transient: Ref[] = [];
   /** clients' folders that were sent, and what they were before */
@@ -102,6 +105,7 @@ export class Job {
       session,
       cacheMounts: engine.cacheMounts,
       found: (material) => this.#materials.set(material.uri, material),
+      failed: options.keepsFailed ? (error, left) => this.#left.set(error, left) : undefined,
       transient: (ref) => this.#transient.push(ref),
       lastSent: (key) => {
         const ref = engine.localSources.take(key);
@@ -209,6 +213,11 @@ export class Job {
   /** The step that an error came from. */
   failedStep(error: unknown): Digest | undefined {
     return this.#failed.get(error);
+  }
+
+  /** What the step that an error came from left behind; `undefined` if that is nothing, or not kept. */
+  leftBehind(error: unknown): LeftBehind | undefined {
+    return this.#left.get(error);
   }
 
   /** A step's error with its place in the Dockerfile. */

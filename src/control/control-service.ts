@@ -7,7 +7,7 @@ import { BuildError, messageOf } from "../lib/index.js";
 import type { UsageRecord } from "../prune/index.js";
 import { RegistryClient } from "../registry/index.js";
 import type { Builds } from "./builds.js";
-import { DaemonBuild, UNLOCATED } from "./daemon-build.js";
+import { DaemonBuild } from "./daemon-build.js";
 import { statusError, statusOf } from "./errors.js";
 import { exportRequest } from "./exporters.js";
 import { runFrontendImage } from "./frontend-image.js";
@@ -65,9 +65,11 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
         response = responseOf(await solve(build, request, parts.options));
         return { ExporterResponse: response };
       } catch (error) {
-        const { step, places, ...located } = build?.located(error) ?? { error, ...UNLOCATED };
-        const shown = signal.aborted ? new BuildError("CANCELED", "context canceled") : located.error;
-        throw (failure = statusError(shown, step, places));
+        const located = build?.located(error);
+        const shown = signal.aborted
+          ? new BuildError("CANCELED", "context canceled")
+          : (located?.error ?? error);
+        throw (failure = statusError(shown, located));
       } finally {
         await build?.close();
         const error = failure && statusOf(failure);

@@ -1,6 +1,6 @@
 // A build of a client: what Control.Solve began, and what the client's frontend asks of it meanwhile.
 import { randomUUID } from "node:crypto";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   exportBuild,
@@ -36,7 +36,9 @@ import type { RegistryClient } from "../registry/index.js";
 import { predicatesOf } from "./attestations.js";
 import { frontendRequest, provenanceRequest } from "./frontend-attrs.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
-import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
+import { OpSchema, type Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
+import type { SolveSchema } from "./gen/buildkit/errdefs_pb.js";
+import type { Ref } from "../snapshot/index.js";
 import { definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
 import { FrontendReturn } from "./frontend-return.js";
@@ -87,13 +89,13 @@ export interface Located {
   readonly places: readonly Place[];
 }
 
-export const UNLOCATED = { step: undefined, places: [] };
-
 export class DaemonBuild {
   readonly job: Job;
   readonly #options: DaemonBuildOptions;
   /** what frontends got, by id */
   readonly #refs = new Map<string, Solution>();
+  /** what steps that failed left behind, by id: containers can mount it */
+  readonly #left = new Map<string, Ref>();
   readonly #containers = new Map<string, FrontendContainer>();
   /** outcomes of the Dockerfile frontend: where a failed step stands */
   readonly #outcomes: FrontendOutcome[] = [];
@@ -122,6 +124,7 @@ export class DaemonBuild {
         session.store(`local:${folder}`, signal, (descriptor) => (this.#cacheManifest = descriptor)),
       entitlements,
       format: packedAs(exports),
+      keepsFailed: true,
       onProgress: (event) => log.add(event),
       signal,
     });
@@ -213,7 +216,10 @@ export class DaemonBuild {
   newContainer(id: string, request: Omit<ContainerRequest, "results">, results: readonly string[]): void {
     if (this.#containers.has(id))
       throw new ConnectError(`container ${id} already exists`, Code.AlreadyExists);
-    const solutions = results.map((result) => this.ref(result));
+    const solutions = results.map((result) => {
+      const ref = this.#left.get(result);
+      return ref ? { ref } : this.ref(result);
+    });
     this.#containers.set(id, this.job.container({ ...request, results: solutions }));
   }
 
@@ -276,6 +282,32 @@ export class DaemonBuild {
       if (places.length > 0) return { error, step, places };
     }
     return { error, step, places: [] };
+  }
+
+  /** What frontends are told of an error for a look into it. */
+  inspectable(error: unknown): MessageInitShape<typeof SolveSchema> {
+    const step = this.job.failedStep(error);
+    const ops =
+      step === undefined ? [] : [...this.#refs.values()].flatMap(({ definition }) => definition.ops);
+    const bytes = ops.find(({ digest }) => digest === step)?.bytes;
+    const op = bytes && fromBinary(OpSchema, bytes);
+    const { inputs = [], mounts = [], subject } = this.job.leftBehind(error) ?? {};
+    const about = subject && ({ case: subject.kind, value: { index: BigInt(subject.index) } } as const);
+    return {
+      op,
+      inputIDs: this.#idsOf(inputs),
+      mountIDs: this.#idsOf(mounts),
+      ...(about && { subject: about }),
+    };
+  }
+
+  #idsOf(refs: readonly (Ref | undefined)[]): string[] {
+    return refs.map((ref) => {
+      if (!ref) return "";
+      const id = `left-${ref.id}`;
+      this.#left.set(id, ref);
+      return id;
+    });
   }
 
   async close(): Promise<void> {

@@ -1,11 +1,13 @@
 // Errors as gRPC statuses, with BuildKit's details: clients print the lines of a Dockerfile from them. BuildKit names
 // details by its own URLs and writes them as JSON, which no library does: the trailer is made here.
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary, toJson, type MessageInitShape } from "@bufbuild/protobuf";
 import { AnySchema, type Any } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, encodeBinaryHeader } from "@connectrpc/connect";
 import { SourceError } from "../frontend/index.js";
 import { codeOf, messageOf } from "../lib/index.js";
+import { ExitError } from "../op/index.js";
 import type { Range, SourceInfo } from "../llb/index.js";
+import { SolveSchema } from "./gen/buildkit/errdefs_pb.js";
 import { StatusSchema, type Status } from "./gen/google/rpc/status_pb.js";
 import { codeOf as statusCode } from "./grpc.js";
 import { definitionMessage } from "./llb.js";
@@ -24,24 +26,38 @@ export interface Place {
   readonly ranges: readonly Range[];
 }
 
-/**
- * @param step the digest of the step that failed
- * @param places where it was written, innermost first, if the error does not say itself
- */
-export function statusError(error: unknown, step?: string, places: readonly Place[] = []): ConnectError {
+/** What is known of an error besides its message. */
+export interface About {
+  /** the digest of the step that failed */
+  readonly step?: string | undefined;
+  /** where it was written, as its graph lists the places, if the error does not say itself */
+  readonly places?: readonly Place[];
+  /** what frontends may look into */
+  readonly solve?: MessageInitShape<typeof SolveSchema> | undefined;
+}
+
+/** Details are in the order of BuildKit, which wraps an error in one after the other: the last first. */
+export function statusError(error: unknown, { step, places = [], solve }: About = {}): ConnectError {
   if (error instanceof ConnectError) return error;
   const details: Any[] = [];
-  if (step !== undefined) details.push(detail("errdefs.Vertex", { digest: step }));
-  for (const { info, ranges } of [...placesOf(error), ...places])
+  if (solve) details.push(detail("errdefs.Solve", toJson(SolveSchema, create(SolveSchema, solve))));
+  for (const { info, ranges } of [...placesOf(error), ...places].reverse())
     details.push(detail("errdefs.Source", { info: infoJson(info), ranges: ranges.map(rangeJson) }));
+  if (step !== undefined) details.push(detail("errdefs.Vertex", { digest: step }));
+  const exit = exitOf(error);
+  if (exit) details.push(detail("gatewayapi.ExitMessage", { Code: exit.exitCode }));
   return withDetails(messageOf(error), CODES[codeOf(error) ?? ""] ?? Code.Unknown, details, error);
 }
 
-/** Clients wrap the error in one detail after another: the innermost comes first. */
+function exitOf(error: unknown): ExitError | undefined {
+  if (error instanceof ExitError) return error;
+  return error instanceof Error && error.cause !== undefined ? exitOf(error.cause) : undefined;
+}
+
 function placesOf(error: unknown): Place[] {
   if (!(error instanceof SourceError) || !error.file) return [];
   const info = { ...error.file, language: "Dockerfile" };
-  return [...error.places].reverse().map((ranges) => ({ info, ranges }));
+  return error.places.map((ranges) => ({ info, ranges }));
 }
 
 function infoJson({ filename, data, language, definition }: SourceInfo): object {
@@ -76,7 +92,7 @@ function withDetails(message: string, code: Code, details: readonly Any[], cause
   return error;
 }
 
-function detail(name: string, value: object): Any {
+function detail(name: string, value: unknown): Any {
   const typeUrl = `github.com/moby/buildkit/${name}+json`;
   return create(AnySchema, { typeUrl, value: Buffer.from(JSON.stringify(value)) });
 }

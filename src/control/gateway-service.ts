@@ -7,7 +7,7 @@ import { compilePathPattern } from "../lib/index.js";
 import type { TreeEntry } from "../worker/index.js";
 import type { Builds } from "./builds.js";
 import { FRONTEND_CAPS, LLB_CAPS } from "./caps.js";
-import { UNLOCATED, type DaemonBuild } from "./daemon-build.js";
+import type { DaemonBuild } from "./daemon-build.js";
 import { badRequest, returnedError, statusError } from "./errors.js";
 import type { FrontendReturn } from "./frontend-return.js";
 import type { Definition } from "./gen/buildkit/ops_pb.js";
@@ -47,8 +47,9 @@ export function gatewayService(
       build = client.build;
       return await task(build, client);
     } catch (error) {
-      const located = build?.located(error) ?? { error, ...UNLOCATED };
-      throw statusError(located.error, located.step, located.places);
+      const located = build?.located(error);
+      const solve = build?.inspectable(error);
+      throw statusError(located?.error ?? error, { ...located, solve });
     }
   };
   return {

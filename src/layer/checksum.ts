@@ -82,8 +82,9 @@ export class TreeChecksum {
     const at = parts.findIndex((part) => hasWildcards(textOf(part)));
     const prefix = resolveInRoot(this.#root, parts.slice(0, at).join("/"));
     const pattern = compilePathPattern(textOf(parts.slice(at).join("/")));
+    if (!pattern) throw new BuildError("PATTERN_INVALID", "syntax error in pattern");
     const found: Included[] = [];
-    if (!pattern || !lstatMaybe(prefix)?.isDirectory()) return found;
+    if (!lstatMaybe(prefix)?.isDirectory()) return found;
     const visit = (folder: BytePath, relative: BytePath): void => {
       for (const name of listNames(folder)) {
         const path = join(folder, name);
@@ -114,8 +115,8 @@ export class TreeChecksum {
 
   /** A folder and what is in it, as the include and exclude patterns have it; patterns are relative to the folder. */
   #filtered(folder: BytePath, shown: BytePath, request: ChecksumRequest): Included[] {
-    const include = new PatternMatcher(request.includePatterns);
-    const exclude = new PatternMatcher(request.excludePatterns);
+    const include = matcher("includepatterns", request.includePatterns);
+    const exclude = matcher("excludepatterns", request.excludePatterns);
     const found: Included[] = [];
     type Pending = { readonly entry: Included; done: boolean };
     const visit = (
@@ -244,3 +245,13 @@ export function combineDigests(digests: readonly Digest[]): Digest {
 }
 
 export { bytePath };
+
+/** @throws BuildError PATTERN_INVALID */
+function matcher(what: string, patterns: readonly string[]): PatternMatcher {
+  if (patterns.some((pattern) => !compilePathPattern(pattern.replace(/^!/, ""))))
+    throw new BuildError(
+      "PATTERN_INVALID",
+      `invalid ${what}: [${patterns.join(" ")}]: syntax error in pattern`,
+    );
+  return new PatternMatcher(patterns);
+}

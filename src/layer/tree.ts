@@ -52,7 +52,7 @@ export function resolveInRoot(root: BytePath, path: BytePath, followLast = true)
     if (rest.length > 0 || followLast) {
       const stat = lstatMaybe(here);
       if (stat?.isSymbolicLink()) {
-        if (++links > MAX_LINKS) throw new BuildError("ELOOP", `${path}: too many levels of symbolic links`);
+        if (++links > MAX_LINKS) throw new BuildError("ELOOP", "too many links");
         const target = readLink(here);
         if (target.startsWith("/")) done.length = 0;
         rest.unshift(...target.split("/").filter((name) => name !== "" && name !== "."));

@@ -19,9 +19,10 @@ export function selectorDigest(paths: readonly string[]): Digest {
   return digestOf(paths.join("\0"));
 }
 
-/** Computes the content key of an input for `selectors`. */
+/** Computes the content key of an input for `selectors`. @param index which input it is */
 export function contentDigest(
   context: OpContext,
+  index: number,
   selectors: readonly Selector[],
   isLocal: (result: RefResult) => boolean,
 ): (result: RefResult, signal: AbortSignal) => Promise<Digest> {
@@ -35,11 +36,10 @@ export function contentDigest(
     } catch (error) {
       const id = result.ref?.id ?? 0;
       const code = error instanceof BuildError ? error.code : "CHECKSUM_FAILED";
-      throw new BuildError(
-        code,
-        `failed to compute cache key: failed to calculate checksum of ref ${id}: ${messageOf(error)}`,
-        { cause: error },
-      );
+      const text = `failed to compute cache key: failed to calculate checksum of ref ${id}: ${messageOf(error)}`;
+      const failure = new BuildError(code, text, { cause: error });
+      context.failed?.(failure, { inputs: [result.ref], mounts: [], subject: { kind: "cache", index } });
+      throw failure;
     }
   };
 }

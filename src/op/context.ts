@@ -8,6 +8,7 @@ import type { HttpSource, ImageSource } from "../source/index.js";
 import type { Worker } from "../worker/index.js";
 import { digestOf, type Digest } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
+import type { LeftBehind } from "./left-behind.js";
 
 export interface OpContext {
   readonly refs: RefStore;
@@ -31,6 +32,8 @@ export interface OpContext {
   readonly log: (vertex: Digest, stream: 1 | 2, data: Uint8Array) => void;
   /** a step has made a layer that will be packed: time to begin */
   readonly made: (ref: Ref) => void;
+  /** Told what an op that failed leaves behind; `undefined` where nobody will look at it. */
+  readonly failed: ((error: unknown, left: LeftBehind) => void) | undefined;
   /** a result that no later build can find: it goes with this one */
   readonly transient: (ref: Ref) => void;
   /** a client's folder as it was last sent; it stays as long as the build. @param key which folder of which client */

@@ -69,6 +69,31 @@ export class ExecMounts {
     return outputs;
   }
 
+  /** Keeps what the mounts of a command that failed are now. */
+  async leave(error: unknown): Promise<void> {
+    const { refs, failed, transient } = this.#context;
+    if (!failed) return;
+    const inputs = this.#mounts.map(({ input }) => this.#inputs[input]);
+    try {
+      const mounts = await Promise.all(
+        this.#mounts.map(async (mount, i) => {
+          const changes = this.#changed.get(mount);
+          if (!changes) return inputs[i];
+          const ref = await refs.commit(
+            changes.tree.upper,
+            changes.base,
+            `failed ${this.#description}`.slice(0, 200),
+          );
+          transient(ref);
+          return ref;
+        }),
+      );
+      failed(error, { inputs, mounts });
+    } catch {
+      // the command's own error is what counts
+    }
+  }
+
   async release(): Promise<void> {
     for (const { tree } of this.#changed.values()) await this.#context.refs.discard(tree.upper);
     for (const mount of this.#held) mount.release();

@@ -16,6 +16,16 @@ import type { OpContext, RefResult } from "./context.js";
 import { ExecMounts, secretVariables } from "./exec-mounts.js";
 import { isLocalResult } from "./local-op.js";
 
+/** A command that ended with another code than it may. */
+export class ExitError extends BuildError {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number) {
+    super("RUN_FAILED", message);
+    this.exitCode = exitCode;
+  }
+}
+
 export class ExecOp implements Op<RefResult> {
   readonly #vertex: Digest;
   readonly #exec: ExecBody;
@@ -44,6 +54,7 @@ export class ExecOp implements Op<RefResult> {
         ...(!changed && {
           contentDigest: contentDigest(
             this.#context,
+            i,
             paths.map((path) => pathSelector(path, true)),
             isLocalResult,
           ),
@@ -97,11 +108,13 @@ export class ExecOp implements Op<RefResult> {
       );
       const isValid =
         meta.validExitCodes.length === 0 ? exitCode === 0 : meta.validExitCodes.includes(exitCode);
-      if (!isValid) throw new BuildError("RUN_FAILED", `${notCompleted(meta.args)}: exit code: ${exitCode}`);
+      if (!isValid) throw new ExitError(`${notCompleted(meta.args)}: exit code: ${exitCode}`, exitCode);
       return await prepared.results();
     } catch (error) {
-      if (codeOf(error) === "USER_UNKNOWN") throw wrapError(error, "RUN_FAILED", notCompleted(meta.args));
-      throw error;
+      const isKnown = codeOf(error) !== "USER_UNKNOWN";
+      const failure = isKnown ? error : wrapError(error, "RUN_FAILED", notCompleted(meta.args));
+      if (!signal.aborted) await prepared.leave(failure);
+      throw failure;
     } finally {
       await prepared.release();
     }

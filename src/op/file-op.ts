@@ -3,6 +3,7 @@ import { posix } from "node:path";
 import { BuildError, digestOf, goJson, hasWildcards, type GoValue } from "../lib/index.js";
 import type { ChownOpt, DefinitionOp, FileAction, FileOp as FileBody, UserOpt } from "../llb/index.js";
 import type { Ref } from "../snapshot/index.js";
+import { TaskError } from "../worker/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import { contentDigest, selectorDigest, type Selector } from "./content-key.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -35,7 +36,7 @@ export class FileOp implements Op<RefResult> {
       const paths = selectors.map(({ path }) => path).sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
       return {
         selector: selectorDigest(paths),
-        contentDigest: contentDigest(this.#context, selectors, isLocalResult),
+        contentDigest: contentDigest(this.#context, i, selectors, isLocalResult),
       };
     });
     return [{ digest: digestOf(fileKey(this.#actions, this.#inputCount)), inputs }];
@@ -79,8 +80,30 @@ export class FileOp implements Op<RefResult> {
       made(ref);
       return ref;
     } catch (error) {
+      if (!signal.aborted) await this.#leave(error, states, upper);
       await refs.discard(upper);
       throw error;
+    }
+  }
+
+  /** Keeps what the action that failed worked on. @param upper what its batch has written so far */
+  async #leave(error: unknown, states: readonly (Ref | undefined)[], upper: string): Promise<void> {
+    const { refs, failed, transient } = this.#context;
+    if (!failed || !(error instanceof TaskError) || error.part === undefined) return;
+    const first = states.length - this.#inputCount;
+    const index = first + error.part;
+    const { secondaryInput } = this.#actions[index]!;
+    const { input } = this.#actions[first]!;
+    try {
+      const mounts = this.#actions.map((): Ref | undefined => undefined);
+      if (secondaryInput >= this.#inputCount)
+        mounts[secondaryInput - this.#inputCount] = states[secondaryInput];
+      const made = await refs.commit(upper, input < 0 ? undefined : states[input], "failed file op");
+      transient(made);
+      mounts[index] = made;
+      failed(error, { inputs: states.slice(0, this.#inputCount), mounts, subject: { kind: "file", index } });
+    } catch {
+      // the op's own error is what counts
     }
   }
 }

@@ -97,15 +97,15 @@ export function makeFolders(
   return missing;
 }
 
-/** Whether `path`, or the first that exists above it, is no folder. */
-export function isBelowFile(path: BytePath): boolean {
+/** What is on the way to `path` and no folder; `undefined` if nothing is. */
+export function fileAbove(path: BytePath): BytePath | undefined {
   let current = path;
-  let stat = lstatMaybe(current);
-  while (!stat && current !== "") {
+  let stat: ReturnType<typeof lstatMaybe>;
+  do {
     current = current.slice(0, current.lastIndexOf("/"));
     stat = lstatMaybe(current);
-  }
-  return stat !== undefined && !stat.isDirectory() && !stat.isSymbolicLink();
+  } while (!stat && current !== "");
+  return stat?.isDirectory() === false && !stat.isSymbolicLink() ? current : undefined;
 }
 
 /** @throws BuildError COPY_FAILED, NOT_FOUND */
@@ -114,7 +114,7 @@ export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions)
   const folderMode = typeof options.mode === "number" ? options.mode & 0o777 : 0o755;
   const made: BytePath[] = [];
   const ensure = (path: BytePath): void => {
-    if (isBelowFile(path)) {
+    if (lstatMaybe(path)?.isDirectory() === false || fileAbove(path) !== undefined) {
       const shown = textOf(path.slice(targetRoot.length));
       throw new BuildError("COPY_FAILED", `mkdir ${shown}: not a directory`);
     }
@@ -287,9 +287,15 @@ export function removePath(root: BytePath, path: BytePath, wildcard: boolean, al
   const paths = wildcard ? expandWildcards(root, path, false) : [path];
   for (const one of paths) {
     const real = resolveInRoot(root, one, false);
+    if (real === root) throw new BuildError("FILE_OP_INVALID", "rmPath: invalid empty path");
     if (!lstatMaybe(real)) {
       if (allowMissing || wildcard) continue;
-      throw new BuildError("NOT_FOUND", `lstat ${textOf(one)}: no such file or directory`);
+      const isBelowFile = fileAbove(real) !== undefined;
+      const problem = isBelowFile ? "unlinkat %: not a directory" : "stat %: no such file or directory";
+      throw new BuildError(
+        "NOT_FOUND",
+        problem.replace("%", () => textOf(one)),
+      );
     }
     rmSync(fsPath(real), { recursive: true, force: true });
   }

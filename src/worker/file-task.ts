@@ -1,20 +1,29 @@
 // The actions of a file op, one after another on a mounted tree.
 import { lchownSync, mkdirSync, symlinkSync, writeFileSync, chmodSync, readFileSync } from "node:fs";
-import { BuildError } from "../lib/index.js";
+import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import { lookupId } from "../executor/index.js";
 import { lstatMaybe, resolveInRoot } from "../layer/index.js";
-import { bytePath, fsPath, setTimes, type BytePath } from "../linux/index.js";
+import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
 import type { ChownOpt, FileAction, FileActionCopy, UserOpt } from "../llb/index.js";
-import { copyTree, expandWildcards, isBelowFile, makeFolders, removePath, type Owner } from "./copy.js";
+import { copyTree, expandWildcards, fileAbove, makeFolders, removePath, type Owner } from "./copy.js";
+import { fileError } from "./file-error.js";
 import type { Mounts } from "./mounts.js";
+import { isSymbolicMode } from "./mode.js";
+import { TaskError } from "./task-error.js";
 import type { FileTask } from "./types.js";
 import { unpackArchive } from "./unpack.js";
 
 export async function runFileTask(task: FileTask, mounts: Mounts): Promise<undefined> {
   const root = mounts.writable(task.target);
   for (const [index, action] of task.actions.entries()) {
-    const source = task.sources[index];
-    await runAction(root, action, source ? mounts.view(source) : undefined, mounts);
+    const from = task.sources[index];
+    const source = from && mounts.view(from);
+    try {
+      await runAction(root, action, source, mounts);
+    } catch (caught) {
+      const error = fileError(caught, source === undefined ? [root] : [root, source]);
+      throw new TaskError(codeOf(error) ?? "FILE_OP_FAILED", messageOf(error), index, { cause: error });
+    }
   }
   return undefined;
 }
@@ -30,11 +39,13 @@ async function runAction(
       return copy(root, action.copy, source ?? mounts.view({ kind: "layers", layers: [] }));
     case "mkdir": {
       const { path, mode, makeParents, timestamp } = action.mkdir;
-      const target = resolveInRoot(root, bytePath(path));
+      const target = reachable(root, path);
       const owner = ownerOf(root, action.mkdir.owner);
-      if (isBelowFile(target)) throw new BuildError("MKDIR_FAILED", `mkdir ${path}: not a directory`);
+      const known = lstatMaybe(target);
+      if (makeParents && known?.isDirectory() === false)
+        throw new BuildError("MKDIR_FAILED", `mkdir ${path}: not a directory`);
       if (makeParents) makeFolders(target, mode, owner, timeOf(timestamp));
-      else if (!lstatMaybe(target)?.isDirectory()) {
+      else if (!known) {
         mkdirSync(fsPath(target), mode);
         finish(target, mode, owner, timestamp);
       }
@@ -42,7 +53,7 @@ async function runAction(
     }
     case "mkfile": {
       const { path, mode, data, timestamp } = action.mkfile;
-      const target = resolveInRoot(root, bytePath(path));
+      const target = reachable(root, path);
       writeFileSync(fsPath(target), data);
       finish(target, mode, ownerOf(root, action.mkfile.owner), timestamp);
       return;
@@ -51,7 +62,7 @@ async function runAction(
       return removePath(root, bytePath(action.rm.path), action.rm.allowWildcard, action.rm.allowNotFound);
     case "symlink": {
       const { oldpath, newpath, timestamp } = action.symlink;
-      const target = resolveInRoot(root, bytePath(newpath), false);
+      const target = reachable(root, newpath, false);
       symlinkSync(oldpath, fsPath(target));
       const owner = ownerOf(root, action.symlink.owner);
       if (owner) lchownSync(fsPath(target), owner.uid, owner.gid);
@@ -59,6 +70,16 @@ async function runAction(
       if (time !== undefined) setTimes(target, { atime: time, mtime: time });
     }
   }
+}
+
+/** Where a path leads. @throws BuildError NOT_A_FOLDER if that is below a file */
+function reachable(root: BytePath, path: string, followLast = true): BytePath {
+  const target = resolveInRoot(root, bytePath(path), followLast);
+  const file = fileAbove(target);
+  if (file === undefined) return target;
+  const [next] = target.slice(file.length + 1).split("/");
+  const shown = textOf(`${file}/${next}`.slice(root.length));
+  throw new BuildError("NOT_A_FOLDER", `lstat ${shown}: not a directory`);
 }
 
 async function copy(root: BytePath, action: FileActionCopy, source: BytePath): Promise<void> {
@@ -74,6 +95,7 @@ async function copy(root: BytePath, action: FileActionCopy, source: BytePath): P
       throw new BuildError("NOT_FOUND", `${JSON.stringify(required)}: not found`);
     }
   }
+  const mode = modeOf(action);
   const paths = action.allowWildcard ? expandWildcards(source, src, action.followSymlink) : [src];
   if (paths.length === 0 && !action.allowEmptyWildcard)
     throw new BuildError("NOT_FOUND", `${action.src} not found`);
@@ -89,7 +111,7 @@ async function copy(root: BytePath, action: FileActionCopy, source: BytePath): P
       sourceRoot: source,
       targetRoot: root,
       owner,
-      mode: action.modeStr !== "" ? action.modeStr : action.mode === -1 ? undefined : action.mode,
+      mode,
       time,
       contentsOnly: action.dirCopyContents,
       followLinks: action.followSymlink,
@@ -97,6 +119,14 @@ async function copy(root: BytePath, action: FileActionCopy, source: BytePath): P
       excludePatterns: action.excludePatterns,
     });
   }
+}
+
+/** @returns a number, or a symbolic mode; `undefined` keeps what files have @throws BuildError FILE_OP_INVALID */
+function modeOf({ mode, modeStr }: FileActionCopy): number | string | undefined {
+  if (modeStr === "") return mode === -1 ? undefined : mode;
+  if (/^[0-7]{1,4}$/.test(modeStr)) return parseInt(modeStr, 8);
+  if (!isSymbolicMode(modeStr)) throw new BuildError("FILE_OP_INVALID", "invalid syntax");
+  return modeStr;
 }
 
 function finish(target: BytePath, mode: number, owner: Owner | undefined, timestamp: bigint): void {

@@ -2,6 +2,10 @@
 
 const WHO = { u: 0o4700, g: 0o2070, o: 0o1007 } as const;
 
+export function isSymbolicMode(text: string): boolean {
+  return /^[ugoa]*([-+=]([ugo]|[rwxXst]*))+(,[ugoa]*([-+=]([ugo]|[rwxXst]*))+)*$/.test(text);
+}
+
 export function applySymbolicMode(text: string, mode: number, isFolder: boolean): number {
   let result = mode;
   for (const clause of text.split(",")) {

@@ -18,6 +18,8 @@ export type ThreadReply =
       readonly code: string;
       readonly message: string;
       readonly stack: string;
+      /** which part of the task failed, if it has parts: an action of a file op */
+      readonly part: number | undefined;
     }
   | { readonly kind: "started"; readonly id: number }
   | { readonly kind: "output"; readonly id: number; readonly stream: 1 | 2; readonly chunk: Uint8Array };

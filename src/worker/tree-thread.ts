@@ -13,6 +13,7 @@ import { Mounts } from "./mounts.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
 import { runReadTask } from "./read-task.js";
 import { ProcessControl } from "../executor/index.js";
+import { TaskError } from "./task-error.js";
 import { chooseRuntime, execTask, runTask } from "./run-task.js";
 import type { TaskMap, TaskName, RunTask } from "./types.js";
 
@@ -63,6 +64,7 @@ port.on("message", (message: ThreadMessage) => {
         code: codeOf(error) ?? "TASK_FAILED",
         message: messageOf(error),
         stack: (error as Error).stack ?? "",
+        part: error instanceof TaskError ? error.part : undefined,
       }),
     )
     .finally(() => {

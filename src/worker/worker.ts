@@ -4,6 +4,7 @@ import { Worker as Thread } from "node:worker_threads";
 import { BuildError } from "../lib/index.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
 import type { WindowSize } from "../linux/index.js";
+import { TaskError } from "./task-error.js";
 import type { TaskMap, TaskName } from "./types.js";
 
 export interface WorkerOptions {
@@ -126,7 +127,7 @@ export class Worker {
       if (reply.kind === "output") pending.listeners?.onOutput(reply.stream, reply.chunk);
       else if (reply.kind === "started") pending.listeners?.onStarted?.();
       else if (reply.kind === "result") pending.resolve(reply.result as never);
-      else pending.reject(new BuildError(reply.code, reply.message, { cause: reply.stack }));
+      else pending.reject(new TaskError(reply.code, reply.message, reply.part, { cause: reply.stack }));
     });
     const fail = (failure: Error): void => {
       for (const pending of slot.pending.values()) pending.reject(failure);

@@ -323,7 +323,7 @@ describe("results that make no sense", () => {
 });
 
 describe("errors", () => {
-  it("name the places that a client gave, innermost first", async () => {
+  it("name the places that a client gave, the last first, as BuildKit does", async () => {
     const failing = op(
       { case: "exec", value: { meta: meta("exit 3"), mounts: [{ input: 0n, dest: "/", output: 0n }] } },
       [base()],
@@ -354,14 +354,147 @@ describe("errors", () => {
       .map(({ value }) => JSON.parse(Buffer.from(value).toString()) as unknown);
     expect(sources).toEqual([
       {
-        info: { filename: "inner", data: Buffer.from("a\nb").toString("base64"), language: "x" },
-        ranges: [{ start: { line: 2 }, end: { line: 2 } }],
-      },
-      {
         info: { filename: "outer", data: Buffer.from("c").toString("base64"), language: "y" },
         ranges: [{ start: { line: 1 }, end: { line: 1 } }],
       },
+      {
+        info: { filename: "inner", data: Buffer.from("a\nb").toString("base64"), language: "x" },
+        ranges: [{ start: { line: 2 }, end: { line: 2 } }],
+      },
     ]);
+  });
+});
+
+/** What a step that fails says of itself, and what a container sees of its mounts, or actions. */
+async function lookInto(output: Output): Promise<{ about: object; code: unknown; seen: string[] }> {
+  let found: { about: object; code: unknown; seen: string[] } | undefined;
+  await client.gateway(async ({ bridge, headers }) => {
+    const error = await bridge.solve({ Definition: definition(output), Evaluate: true }, headers).then(
+      () => undefined,
+      (caught: unknown) => caught as ConnectError,
+    );
+    const status = decodeBinaryHeader(error!.metadata.get("grpc-status-details-bin")!, StatusSchema);
+    const [about, code] = ["errdefs.Solve", "gatewayapi.ExitMessage"].map((name) => {
+      const detail = status.details.find(({ typeUrl }) => typeUrl.endsWith(`${name}+json`));
+      return detail && (JSON.parse(Buffer.from(detail.value).toString()) as Record<string, unknown>);
+    });
+    const { inputIDs = [], mountIDs = [], ...rest } = about as { inputIDs?: string[]; mountIDs?: string[] };
+    const { result } = await bridge.solve({ Definition: definition(base()), Evaluate: true }, headers);
+    const root = result?.result.case === "ref" ? result.result.value.id : "";
+    const seen: string[] = [];
+    for (const [i, id] of [...inputIDs, "|", ...mountIDs].entries()) {
+      if (id === "" || id === "|") {
+        seen.push(id);
+        continue;
+      }
+      const mounts = [
+        { dest: "/", resultID: root },
+        { dest: "/seen", resultID: id },
+      ];
+      await bridge.newContainer({ ContainerID: "c", Mounts: mounts }, headers);
+      const process = new Process(bridge, headers, `p${i}`, "cd /seen; cat data* made 2>/dev/null");
+      seen.push((await process.ended).out.trim());
+      await bridge.releaseContainer({ ContainerID: "c" }, headers);
+    }
+    found = { about: rest, code, seen };
+    return root;
+  });
+  return found!;
+}
+
+describe("what a step that failed leaves behind", () => {
+  it("a command: its mounts before and after", async () => {
+    const script = "echo made > /out/made; echo also > /kept/made; exit 7";
+    const mounts = [
+      { input: 0n, dest: "/", output: 0n },
+      { input: -1n, dest: "/out", output: 1n },
+      { input: 1n, dest: "/kept", output: 2n },
+      { input: 1n, dest: "/read", output: -1n, readonly: true },
+      { input: -1n, dest: "/tmp", output: -1n, mountType: MountType.TMPFS, TmpfsOpt: { size: 0n } },
+    ];
+    const failing = op({ case: "exec", value: { meta: meta(script), mounts } }, [
+      base(),
+      mkfile("/data", "before"),
+    ]);
+    const { about, code, seen } = await lookInto(out(failing));
+    expect(seen).toEqual(["", "", "before", "before", "", "|", "", "made", "beforealso", "before", ""]);
+    expect(code).toEqual({ Code: 7 });
+    expect(about).toMatchObject({ op: { exec: { meta: { args: ["/bin/sh", "-c", script] } } } });
+  });
+
+  it("a file op: what the action that failed worked on", async () => {
+    const action = (path: string, input: bigint) => ({
+      ...{ input, secondaryInput: -1n, output: input === 0n ? -1n : 0n },
+      action: { case: "mkfile" as const, value: { path, mode: 0o644, data: text("made"), ...owner } },
+    });
+    const actions = [action("/made", 0n), action("/none/made", 1n)];
+    const failing = op({ case: "file", value: { actions } }, [mkfile("/data", "before")]);
+    const { about, seen } = await lookInto(out(failing));
+    expect(seen).toEqual(["before", "|", "", "beforemade"]);
+    expect(about).toMatchObject({ file: { index: "1" }, op: { file: {} } });
+  });
+
+  it("a key that cannot be computed: the input that lacks what is read of it", async () => {
+    const copy = { src: "/none", dest: "/x", mode: -1, createDestPath: true, followSymlink: true, ...owner };
+    const action = { case: "copy" as const, value: copy };
+    const actions = [{ input: 0n, secondaryInput: 1n, output: 0n, action }];
+    const inputs = [mkfile("/other", "x"), mkfile("/data", "before")];
+    const { about, seen } = await lookInto(out(op({ case: "file", value: { actions } }, inputs)));
+    expect(seen).toEqual(["before", "|"]);
+    expect(about).toMatchObject({ cache: { index: "1" } });
+  });
+
+  it("goes with the build", async () => {
+    const left = await client.control.diskUsage({});
+    expect(
+      left.record.map(({ Description }) => Description).filter((text) => text.startsWith("failed")),
+    ).toEqual([]);
+  });
+});
+
+describe("file actions that fail say so as in BuildKit, and nothing of this machine", () => {
+  const tree = (): Output => {
+    const at = (input: bigint, output: bigint, action: object) => ({
+      input,
+      secondaryInput: -1n,
+      output,
+      action,
+    });
+    const folder = { case: "mkdir", value: { path: "/d", mode: 0o755, makeParents: false, ...owner } };
+    const file = { case: "mkfile", value: { path: "/d/f", mode: 0o644, data: text("f"), ...owner } };
+    return out(op({ case: "file", value: { actions: [at(-1n, -1n, folder), at(0n, 0n, file)] as never } }));
+  };
+  const mkdir = (path: string, makeParents = false) => ({
+    case: "mkdir",
+    value: { path, mode: 0o755, makeParents, ...owner },
+  });
+  const make = (path: string) => ({
+    case: "mkfile",
+    value: { path, mode: 0o644, data: text("x"), ...owner },
+  });
+  const remove = (path: string) => ({ case: "rm", value: { path } });
+  const link = (newpath: string) => ({ case: "symlink", value: { oldpath: "/a", newpath, ...owner } });
+  it.each([
+    [mkdir("/x/y"), "mkdir /x/y: no such file or directory"],
+    [mkdir("/d/f/x"), "lstat /d/f/x: not a directory"],
+    [mkdir("/d/f/x/y", true), "lstat /d/f/x: not a directory"],
+    [mkdir("/d/f", true), "mkdir /d/f: not a directory"],
+    [mkdir("/d/f"), undefined],
+    [make("/d"), "open /d: is a directory"],
+    [make("/none/é"), "open /none/é: no such file or directory"],
+    [remove("/none"), "stat /none: no such file or directory"],
+    [remove("/d/f/x"), "unlinkat /d/f/x: not a directory"],
+    [remove("/"), "rmPath: invalid empty path"],
+    [link("/d"), "symlink /a /d: file exists"],
+  ])("%o", async (action, expected) => {
+    const actions = [{ input: 0n, secondaryInput: -1n, output: 0n, action }];
+    const message = await client
+      .solve(out(op({ case: "file", value: { actions: actions as never } }, [tree()])))
+      .then(
+        () => undefined,
+        (error: unknown) => (error as ConnectError).rawMessage,
+      );
+    expect(message).toBe(expected);
   });
 });
 
