@@ -184,7 +184,8 @@ async function solve(
 ): Promise<Record<string, unknown>> {
   const { Frontend, FrontendAttrs, FrontendInputs, Definition } = request;
   // neither: the client runs a frontend itself; an empty definition is scratch
-  if (Frontend === "" && !Definition) return build.export(await build.returned.done);
+  if (Frontend === "" && !Definition)
+    return build.export(await build.returned.done, FrontendAttrs["platform"]);
   const result = await build.solve({
     definition: Definition,
     frontend: Frontend,
@@ -193,7 +194,7 @@ async function solve(
     imports: cacheImports(FrontendAttrs, environment, request.Cache?.Imports),
     evaluate: false,
   });
-  return build.export(result);
+  return build.export(result, FrontendAttrs["platform"]);
 }
 
 /** Clients send an empty one for none. */

@@ -44,6 +44,7 @@ import type { RemoteSession } from "./session/remote-session.js";
 import { FrontendReturn } from "./frontend-return.js";
 import { outcomesOf, resultOf, type GivenRef } from "./results.js";
 import type { Policy } from "./gen/buildkit/policy_pb.js";
+import { platformWarnings } from "./requested-platforms.js";
 import { SourcePolicy } from "./source-policy.js";
 import { StatusLog } from "./status.js";
 
@@ -244,15 +245,26 @@ export class DaemonBuild {
     if (ref) await ref.solver.solve([ref.edge], async () => undefined);
   }
 
-  /** @returns what clients are told of the build */
-  async export(result: Result): Promise<Record<string, unknown>> {
+  /** @param requested the platforms that the client asked for @returns what clients are told of the build */
+  async export(result: Result, requested: string | undefined): Promise<Record<string, unknown>> {
     const request = { ...this.#options.exports, provenance: () => this.#provenance };
     const refOf = (id: string): Solution | undefined => this.ref(id);
     const outcomes = outcomesOf(result, refOf, await predicatesOf(result, this.job, refOf));
+    if (requested !== undefined) await this.#verify(requested, outcomes);
     const metadata = await exportBuild(this.job, request, outcomes);
     if (this.#provenance) this.#predicates = this.#predicatesOf(this.#provenance, outcomes);
     if (!this.#cacheManifest) return metadata;
     return { ...metadata, "cache.manifest": JSON.stringify(this.#cacheManifest) };
+  }
+
+  async #verify(requested: string, { results, multiPlatform }: Outcomes): Promise<void> {
+    if (results.every(({ solution }) => !solution)) return;
+    const platforms = results.map(({ platform }) => platform);
+    const warnings = platformWarnings(requested, platforms, multiPlatform);
+    if (warnings.length === 0) return;
+    await this.job.progress.step("Verifying build result", async (step) => {
+      for (const warning of warnings) step.warn(warning);
+    });
   }
 
   /** What the build's record says of its results. */

@@ -35,11 +35,10 @@ export class HistoryStore {
     this.#blobFolder = join(folder, "blobs");
     mkdirSync(this.#recordFolder, { recursive: true });
     mkdirSync(this.#blobFolder, { recursive: true });
-    const lock = join(folder, "lock");
-    this.#lock = openSync(lock, "a");
+    this.#lock = openSync(folder, "r");
     if (!tryLock(this.#lock)) {
       closeSync(this.#lock);
-      throw new BuildError("HISTORY_LOCKED", `could not lock ${lock}, another instance running?`);
+      throw new BuildError("HISTORY_LOCKED", `could not lock ${folder}, another instance running?`);
     }
     for (const name of readdirSync(this.#recordFolder)) {
       const record = this.#read(name);

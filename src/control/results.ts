@@ -2,7 +2,13 @@
 // as metadata. Source of the names: BuildKit's exporter/containerimage/exptypes.
 import { create } from "@bufbuild/protobuf";
 import type { Outcome, Outcomes, Solution } from "../builder/index.js";
-import { formatPlatform, hostPlatform, parsePlatform, type FrontendOutcome } from "../frontend/index.js";
+import {
+  formatPlatform,
+  hostPlatform,
+  normalizePlatform,
+  parsePlatform,
+  type FrontendOutcome,
+} from "../frontend/index.js";
 import { BuildError, goJson, messageOf } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
@@ -74,8 +80,25 @@ export function outcomesOf(
     return { multiPlatform: true, results: ids.map((id) => outcome(id, refs[id]?.id ?? "", `/${id}`)) };
   }
   const ref = result.case === "ref" ? result.value.id : result.case === "refDeprecated" ? result.value : "";
-  const id = platforms?.[0]?.ID ?? formatPlatform(hostPlatform());
+  const id = platforms?.[0]?.ID ?? formatPlatform(configPlatform(text(CONFIG)) ?? hostPlatform());
   return { multiPlatform: false, results: [outcome(id, ref, "")] };
+}
+
+/** What an image's config says it is for; whether it is one at all is looked at when it is exported. */
+function configPlatform(config = ""): Platform | undefined {
+  let fields: Readonly<Record<string, unknown>> | null;
+  try {
+    fields = JSON.parse(config) as Readonly<Record<string, unknown>> | null;
+  } catch {
+    return undefined;
+  }
+  const { os, architecture, variant } = fields ?? {};
+  if (typeof os !== "string" || typeof architecture !== "string") return undefined;
+  return normalizePlatform({
+    OS: os,
+    Architecture: architecture,
+    ...(typeof variant === "string" && { Variant: variant }),
+  });
 }
 
 /** @throws BuildError RESULT_INVALID */

@@ -1,5 +1,6 @@
 // Graphs that a client sends itself: every op, and what a frontend may ask.
 import { AttestationKind, InTotoSubjectKind } from "../../src/control/gen/buildkit/gateway_pb.js";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -564,6 +565,29 @@ describe("what a frontend says of its result", () => {
       },
       bundled,
     ]);
+  });
+});
+
+describe("a result for other platforms than were asked for", () => {
+  it("is exported with a warning", async () => {
+    const Ref = randomUUID();
+    const ended = client.gateway(
+      async ({ bridge, headers }) => {
+        const { result } = await bridge.solve({ Definition: definition(mkfile("/x", "x")) }, headers);
+        return result?.result.case === "ref" ? result.result.value.id : "";
+      },
+      { Ref, FrontendAttrs: { platform: "linux/s390x" } },
+    );
+    await ended;
+    const messages = await client.status(Ref);
+    const warnings = messages.flatMap((message) => message.warnings);
+    expect(warnings.map(({ short }) => Buffer.from(short).toString())).toEqual([
+      'Requested platform "linux/s390x" does not match result platform "linux/amd64"',
+    ]);
+    const step = messages
+      .flatMap(({ vertexes }) => vertexes)
+      .find(({ digest }) => digest === warnings[0]!.vertex);
+    expect(step?.name).toBe("Verifying build result");
   });
 });
 

@@ -9,6 +9,7 @@ import {
   Control,
   type BuildHistoryEvent,
   type BuildHistoryRequestSchema,
+  type SolveRequestSchema,
   type SolveResponse,
   type StatusResponse,
 } from "../../src/control/gen/buildkit/control_pb.js";
@@ -109,14 +110,19 @@ export class LlbClient {
     return this.control.solve(request, options);
   }
 
-  /** A build whose frontend is `run`; what it returns is the result, or its id. */
+  /**
+   * A build whose frontend is `run`; what it returns is the result, or its id.
+   * @param request pushed under this name, or more of the request
+   */
   async gateway(
     run: (gateway: Gateway) => Promise<string | MessageInitShape<typeof ResultSchema>>,
-    image?: string,
+    request: string | MessageInitShape<typeof SolveRequestSchema> = {},
   ): Promise<SolveResponse> {
-    const Ref = randomUUID();
+    const own: MessageInitShape<typeof SolveRequestSchema> =
+      typeof request === "string" ? { Exporters: pushed(request) } : request;
+    const Ref = own.Ref ?? randomUUID();
     const headers = { headers: { "buildkit-controlapi-buildid": Ref } };
-    const solved = this.control.solve({ Ref, Session: this.#id, Exporters: pushed(image) });
+    const solved = this.control.solve({ ...own, Ref, Session: this.#id });
     solved.catch(() => undefined);
     try {
       const returned = await run({ bridge: this.#bridge, headers });

@@ -16,7 +16,7 @@ import type { FolderSelection, Session } from "../../session/index.js";
 import { CredentialsRequestSchema, CredentialsResponseSchema } from "../gen/buildkit/auth_pb.js";
 import { GetSecretRequestSchema, GetSecretResponseSchema } from "../gen/buildkit/secrets_pb.js";
 import { CheckAgentRequestSchema, CheckAgentResponseSchema } from "../gen/buildkit/ssh_pb.js";
-import type { Channel } from "../grpc.js";
+import type { Call, Channel } from "../grpc.js";
 import { ClientStore } from "./client-store.js";
 import { receiveFolder } from "./receive.js";
 import { sendFolder } from "./send.js";
@@ -77,11 +77,9 @@ export class RemoteSession implements Session, CredentialSource {
       ...encoded("exclude-patterns", selection.excludePatterns),
       ...encoded("followpaths", selection.followPaths),
     };
-    const call = this.#options.channel.open(
-      "/moby.filesync.v1.FileSync/DiffCopy",
-      metadata,
-      this.#during(signal),
-    );
+    const path = "/moby.filesync.v1.FileSync/DiffCopy";
+    if (!this.#serves(path)) throw new BuildError("LOCAL_MISSING", "no local sources enabled");
+    const call = this.#options.channel.open(path, metadata, this.#during(signal));
     try {
       const previous = selection.previous && bytePath(join(this.#options.stateRoot, selection.previous));
       await receiveFolder(call, bytePath(target), { moved, previous });
@@ -237,7 +235,7 @@ export class RemoteSession implements Session, CredentialSource {
   #openOutput(exporter: string, about: Readonly<Record<string, string>>, signal: AbortSignal) {
     const metadata: Record<string, string[]> = { "buildkit-attachable-exporter-id": [exporter] };
     for (const [key, value] of Object.entries(about)) metadata[`exporter-md-${key.toLowerCase()}`] = [value];
-    return this.#options.channel.open("/moby.filesync.v1.FileSend/DiffCopy", metadata, this.#during(signal));
+    return this.#open("/moby.filesync.v1.FileSend/DiffCopy", metadata, signal);
   }
 
   /** Blobs that the client keeps. @param tagged see ClientStore */
@@ -247,15 +245,18 @@ export class RemoteSession implements Session, CredentialSource {
 
   /** What the client uploads under a path: a context or Dockerfile from its standard input. */
   async *upload(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const call = this.#options.channel.open(
-      "/moby.upload.v1.Upload/Pull",
-      { urlpath: [path] },
-      this.#during(signal),
-    );
+    const call = this.#open("/moby.upload.v1.Upload/Pull", { urlpath: [path] }, signal);
     const chunks: Buffer[] = [];
     call.end();
     await call.read((message) => void chunks.push(bytesOf(message)));
     yield* chunks;
+  }
+
+  /** @throws ConnectError if the client does not serve the method */
+  #open(path: string, metadata: Readonly<Record<string, readonly string[]>>, signal: AbortSignal): Call {
+    if (!this.#serves(path))
+      throw new ConnectError(`method ${path} not supported by the client`, Code.Unimplemented);
+    return this.#options.channel.open(path, metadata, this.#during(signal));
   }
 
   /** A client that says what it serves is not asked for anything else: it might never answer. */
