@@ -42,6 +42,8 @@ export interface JobOptions {
   readonly format: LayerFormat | undefined;
   /** what steps that fail leave behind can be looked at */
   readonly keepsFailed?: boolean;
+  /** Reads the message pb.Definition; `undefined` is scratch. Without it ops that build from one fail. */
+  readonly readGraph?: (definition: Uint8Array) => Definition | undefined;
   readonly onProgress: ProgressListener;
   readonly signal: AbortSignal;
 }
@@ -116,6 +118,7 @@ export class Job {
         engine.localSources.keep(key, ref);
         this.#sent.push(ref);
       },
+      solveGraph: (definition) => this.#solveGraph(definition),
       entitlements: options.entitlements,
       sources: new Map(),
       devices: () => readCdiDevices(engine.cdiFolders),
@@ -151,6 +154,15 @@ export class Job {
       );
     }
     return { solver, edge: graph.target, definition };
+  }
+
+  async #solveGraph(bytes: Uint8Array): Promise<RefResult> {
+    const { readGraph } = this.#options;
+    if (!readGraph) throw new BuildError("LLB_INVALID", "graphs in files come from clients of a daemon only");
+    const definition = readGraph(bytes);
+    if (!definition) return { ref: undefined };
+    const { solver, edge } = this.load(definition, hostPlatform(), []);
+    return solver.solve([edge], async ([result]) => result!);
   }
 
   /** Begins to read the caches, so that they are there when they are needed. */

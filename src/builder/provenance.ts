@@ -223,6 +223,11 @@ function bodyJson(op: Op): GoValue {
       return { merge: { inputs: op.merge.inputs.map((input) => ({ input })) } };
     case "diff":
       return { diff: { lower: { input: op.diff.lower }, upper: { input: op.diff.upper } } };
+    case "build": {
+      const { builder, inputs, attrs } = op.build;
+      const named = Object.entries(inputs).map(([name, input]) => [name, { input }] as const);
+      return { build: plain({ builder, inputs: Object.fromEntries(named), attrs }) };
+    }
     case "return":
       return {};
   }

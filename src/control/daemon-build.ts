@@ -39,7 +39,7 @@ import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import { OpSchema, type Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import type { SolveSchema } from "./gen/buildkit/errdefs_pb.js";
 import type { Ref } from "../snapshot/index.js";
-import { definitionMessage, definitionOf } from "./llb.js";
+import { decodeDefinition, definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
 import { FrontendReturn } from "./frontend-return.js";
 import { outcomesOf, resultOf, type GivenRef } from "./results.js";
@@ -110,7 +110,7 @@ export class DaemonBuild {
   readonly returned: FrontendReturn;
 
   constructor(options: DaemonBuildOptions) {
-    const { engine, session, registry, entitlements, exports, log, signal } = options;
+    const { engine, session, registry, entitlements, exports, policy, log, signal } = options;
     this.#options = options;
     this.job = new Job(engine, {
       session,
@@ -125,6 +125,10 @@ export class DaemonBuild {
         session.store(`local:${folder}`, signal, (descriptor) => (this.#cacheManifest = descriptor)),
       entitlements,
       format: packedAs(exports),
+      readGraph: (bytes) => {
+        const definition = decodeDefinition(bytes);
+        return definition && policy.apply(definition);
+      },
       keepsFailed: true,
       onProgress: (event) => log.add(event),
       signal,

@@ -2,7 +2,7 @@
 // digests are of those.
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { digestOf, isDigest, type Digest } from "../lib/index.js";
+import { digestOf, isDigest, messageOf, type Digest } from "../lib/index.js";
 import {
   encodeDefinition,
   enums,
@@ -35,6 +35,17 @@ export function definitionOf(message: pb.Definition | undefined): Definition | u
   });
   if (ops.at(-1)!.op.kind !== "return") throw invalid("the last op has to return something");
   return { ops, ...(message.Source && { source: sourceOf(message.Source) }) };
+}
+
+/** @param bytes the message pb.Definition @throws ConnectError */
+export function decodeDefinition(bytes: Uint8Array): Definition | undefined {
+  let message: pb.Definition;
+  try {
+    message = fromBinary(pb.DefinitionSchema, bytes);
+  } catch (cause) {
+    throw invalid(messageOf(cause));
+  }
+  return definitionOf(message);
 }
 
 export function definitionMessage(definition: Definition): pb.Definition {
@@ -92,8 +103,14 @@ function bodyOf({ op }: pb.Op): OpBody {
         kind: "diff",
         diff: { lower: Number(op.value.lower?.input ?? -1), upper: Number(op.value.upper?.input ?? -1) },
       };
-    case "build":
-      throw invalid("build ops are not supported");
+    case "build": {
+      const { builder, inputs, attrs } = op.value;
+      const indexes = Object.entries(inputs).map(([name, { input }]) => [name, Number(input)] as const);
+      return {
+        kind: "build",
+        build: { builder: Number(builder), inputs: Object.fromEntries(indexes), attrs },
+      };
+    }
     case undefined:
       return { kind: "return" };
   }

@@ -65,6 +65,14 @@ export function encodeOp(op: Op): Buffer {
             .message(2, new Writer().int(1, op.diff.upper)),
         )
         .finish();
+    case "build": {
+      const { builder, inputs, attrs } = op.build;
+      const body = new Writer()
+        .int(1, builder)
+        .map(2, Object.entries(inputs), (w, input) => w.message(2, new Writer().int(1, input)))
+        .map(4, Object.entries(attrs), (w, value) => w.mapString(value));
+      return writer.message(5, body).finish();
+    }
     case "return":
       return writer.finish();
   }

@@ -23,6 +23,7 @@ export type OpBody =
   | { readonly kind: "file"; readonly file: FileOp }
   | { readonly kind: "merge"; readonly merge: MergeOp }
   | { readonly kind: "diff"; readonly diff: DiffOp }
+  | { readonly kind: "build"; readonly build: BuildOp }
   /** the last op of a definition: nothing but an input */
   | { readonly kind: "return" };
 
@@ -195,6 +196,16 @@ export interface MergeOp {
 export interface DiffOp {
   readonly lower: number;
   readonly upper: number;
+}
+
+/** A graph that an input has in a file. */
+export interface BuildOp {
+  /** -1: the daemon itself; there is no other */
+  readonly builder: number;
+  /** indexes of inputs; "buildkit.llb.definition" has the file */
+  readonly inputs: Readonly<Record<string, number>>;
+  /** "llbbuild.filename": the file, if it is not "buildkit.llb.definition" */
+  readonly attrs: Readonly<Record<string, string>>;
 }
 
 export interface ProgressGroup {

@@ -42,6 +42,8 @@ export interface OpContext {
   readonly sent: (key: string, ref: Ref) => void;
   /** sources of this build by digest: what is fetched to be looked at is not fetched again to be built from */
   readonly sources: Map<Digest, Op<RefResult>>;
+  /** Solves a graph, the message pb.Definition, within this build; empty: scratch. @throws BuildError LLB_INVALID */
+  readonly solveGraph: (definition: Uint8Array) => Promise<RefResult>;
   /** told of sources that are neither images nor the client's, once they are found */
   readonly found: (material: Material) => void;
   /** unique for every container on this machine */

@@ -48,10 +48,12 @@ export class ExecOp implements Op<RefResult> {
     const inputs = Array.from({ length: this.#inputCount }, (_, i) => {
       const mounts = this.#exec.mounts.filter((mount) => mount.input === i);
       const paths = mounts.map((mount) => posix.join("/", mount.selector));
-      const changed = mounts.some((mount) => (!mount.readonly || mount.dest === "/") && mount.output !== -1);
+      const isByContent = mounts.every(({ contentCache, dest }) =>
+        contentCache === "DEFAULT" ? dest !== "/" : contentCache === "ON",
+      );
       return {
         selector: selectorDigest(paths),
-        ...(!changed && {
+        ...(isByContent && {
           contentDigest: contentDigest(
             this.#context,
             i,

@@ -3,6 +3,7 @@ import { BuildError, type Digest } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Edge, Op, Vertex } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
+import { BuildOp } from "./build-op.js";
 import { DiffOp } from "./diff-op.js";
 import { ExecOp } from "./exec-op.js";
 import { FileOp } from "./file-op.js";
@@ -53,6 +54,8 @@ export function loadDefinition(
           return new MergeOp(op.merge, context);
         case "diff":
           return new DiffOp(op.diff, context);
+        case "build":
+          return new BuildOp(op.build, inputs.length, context);
         case "return":
           throw new BuildError("LLB_INVALID", "only the last op returns");
       }

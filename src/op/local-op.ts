@@ -1,7 +1,7 @@
 // A folder of the client as a source: never found by its key, only what is read of it by content.
 import { randomUUID } from "node:crypto";
 import { transfer } from "../progress/index.js";
-import { digestOf } from "../lib/index.js";
+import { BuildError, digestOf } from "../lib/index.js";
 import { layerPath, type Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -35,6 +35,7 @@ export class LocalOp implements Op<RefResult> {
       followPaths: list("local.followpaths"),
       includePatterns: list("local.includepattern"),
       excludePatterns: list("local.excludepatterns"),
+      metadataExcept: this.#isMetadataOnly() ? list("local.metadatatransferexclude") : undefined,
     };
     const key = this.#key();
     const isCompared = this.#attrs["local.differ"] !== "none";
@@ -59,6 +60,19 @@ export class LocalOp implements Op<RefResult> {
     if (key === undefined) transient(ref);
     else sent(key, ref);
     return [{ ref }];
+  }
+
+  /** @throws BuildError LOCAL_INVALID */
+  #isMetadataOnly(): boolean {
+    const name = "local.metadatatransfer";
+    const text = this.#attrs[name] ?? "false";
+    if (/^(1|t|T|true|TRUE|True)$/.test(text)) return true;
+    if (/^(0|f|F|false|FALSE|False)$/.test(text)) return false;
+    const quoted = JSON.stringify(text);
+    throw new BuildError(
+      "LOCAL_INVALID",
+      `failed to load cache key: invalid value for ${name} ${quoted}: strconv.ParseBool: parsing ${quoted}: invalid syntax`,
+    );
   }
 
   /** Which folder of which client it is; `undefined` if the client does not say who it is. */

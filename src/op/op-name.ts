@@ -13,6 +13,8 @@ export function opName(op: Op): string {
       return "merge";
     case "diff":
       return "diff";
+    case "build":
+      return "build";
     case "return":
       return "return";
   }

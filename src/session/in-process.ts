@@ -32,6 +32,8 @@ export class InProcessSession implements Session {
     signal: AbortSignal,
   ): Promise<void> {
     const { worker, folders } = this.#options;
+    if (selection.metadataExcept)
+      throw new BuildError("LLB_INVALID", "metadata of folders comes from clients of a daemon only");
     const folder = folders.get(name);
     if (folder === undefined) throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${name}"`);
     const { bytes } = await worker.perform("local", { folder, target, ...selection }, signal);

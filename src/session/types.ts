@@ -6,6 +6,8 @@ import type { Moved } from "../progress/index.js";
 export type FolderSelection = Selection & {
   /** what it was before, relative to the state folder: what has not changed need not be sent */
   readonly previous?: string | undefined;
+  /** Patterns of files that are sent whole; of all others only what they are, in one file of the folder. */
+  readonly metadataExcept?: readonly string[] | undefined;
 };
 
 export interface Session {

@@ -1,7 +1,7 @@
 // The daemon's settings, and clients that are not buildx.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { linkSync, mkdtempSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -159,14 +159,15 @@ describe("systemd", () => {
     const daemon = spawn("sh", ["-c", command, process.execPath, ...args], {
       stdio: ["ignore", "ignore", "pipe", fd],
     });
+    // nobody but the daemon accepts from now on; what is closed here takes its own name along
+    linkSync(path, `${path}.kept`);
+    server.close();
     await once(createInterface(daemon.stderr!), "line");
-    server.unref();
-    const client = new LlbClient(path);
+    const client = new LlbClient(`${path}.kept`);
     expect((await client.control.listWorkers({})).record).toHaveLength(1);
     client.close();
     daemon.kill("SIGTERM");
     expect((await once(daemon, "close"))[0]).toBe(0);
-    server.close();
   });
 });
 

@@ -4,11 +4,16 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { digestOf } from "../../src/lib/index.js";
 import { decodeBinaryHeader, type ConnectError } from "@connectrpc/connect";
 import { StatusSchema } from "../../src/control/gen/google/rpc/status_pb.js";
-import { MountType, SourceSchema } from "../../src/control/gen/buildkit/ops_pb.js";
+import {
+  DefinitionSchema,
+  MountContentCache,
+  MountType,
+  SourceSchema,
+} from "../../src/control/gen/buildkit/ops_pb.js";
 import { MatchType, PolicyAction } from "../../src/control/gen/buildkit/policy_pb.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDaemon, type TestDaemon } from "../support/daemon.js";
@@ -172,6 +177,69 @@ describe("ops", () => {
     ]);
     expect(await files(diff(undefined, one), ["/one"])).toEqual(["1"]);
   });
+
+  it("build: a graph that another result has in a file, once", async () => {
+    const script = (text: string) => ({ meta: meta(text), mounts: [{ input: 0n, dest: "/", output: 0n }] });
+    const inner = out(
+      op({ case: "exec", value: script("cat /proc/sys/kernel/random/uuid > /made") }, [base()]),
+    );
+    const data = toBinary(DefinitionSchema, definition(inner));
+    const holder = (path: string, content: Uint8Array): Output => {
+      const action = { case: "mkfile" as const, value: { path, mode: 0o644, data: content, ...owner } };
+      return out(
+        op({ case: "file", value: { actions: [{ input: -1n, secondaryInput: -1n, output: 0n, action }] } }),
+      );
+    };
+    const built = (from: Output, filename?: string): Output => {
+      const inputs = { "buildkit.llb.definition": { input: 0n } };
+      const attrs = filename === undefined ? {} : { "llbbuild.filename": filename };
+      return out(op({ case: "build", value: { builder: -1n, inputs, attrs } }, [from]));
+    };
+    const [made] = await files(built(holder("/buildkit.llb.definition", data)), ["/made"]);
+    expect(made).toMatch(/^[0-9a-f-]{36}$/m);
+    expect(await files(built(holder("/other", data), "/other"), ["/made"])).toEqual([made]);
+    const failing = [
+      [built(holder("/other", data)), "failed to open buildkit.llb.definition"],
+      [built(holder("/buildkit.llb.definition", text("nonsense"))), "invalid definition"],
+      [out(op({ case: "build", value: { builder: -1n } }, [mkfile("/a", "a")])), "no llb definition input"],
+      [
+        out(op({ case: "build", value: { builder: 0n } }, [mkfile("/a", "a")])),
+        "only LLB builder is currently allowed",
+      ],
+    ] as const;
+    for (const [output, message] of failing) await expect(client.solve(output)).rejects.toThrow(message);
+  });
+
+  // which of them are found again is what dockerd 28.5 does
+  it.each([
+    ["a root", { dest: "/" }, "DEFAULT", false],
+    ["a root", { dest: "/" }, "ON", true],
+    ["a mount", { dest: "/m", readonly: true, output: -1n }, "DEFAULT", true],
+    ["a mount", { dest: "/m", readonly: true, output: -1n }, "OFF", false],
+    ["a mount with a result", { dest: "/m", output: 1n }, "DEFAULT", true],
+    ["a mount with a result", { dest: "/m", output: 1n }, "OFF", false],
+  ] as const)(
+    "exec: %s %o of the same content, content cache %s: found again %s",
+    async (_, mount, mode, isFound) => {
+      const unique = `${JSON.stringify(mount, (_key, value: unknown) => String(value))} ${mode}`;
+      const made: (string | undefined)[] = [];
+      for (const name of ["/first", "/second"]) {
+        // the same files in another way
+        const remove = { case: "rm" as const, value: { path: name } };
+        const actions = [{ input: 0n, secondaryInput: -1n, output: 0n, action: remove }];
+        const isRoot = mount.dest === "/";
+        const start = mkfile(name, "x", isRoot ? base() : undefined);
+        const same = out(op({ case: "file", value: { actions } }, [start]));
+        const own = { input: isRoot ? 0n : 1n, output: 0n, contentCache: MountContentCache[mode], ...mount };
+        const mounts = isRoot ? [own] : [{ input: 0n, dest: "/", output: 0n }, own];
+        const value = { meta: meta(`: ${unique}; cat /proc/sys/kernel/random/uuid > /made`), mounts };
+        const command = op({ case: "exec", value }, isRoot ? [same] : [base(), same]);
+        made.push(...(await files(out(command), ["/made"])));
+      }
+      expect(made[0]).toMatch(/\d/);
+      expect(made[1] === made[0]).toBe(isFound);
+    },
+  );
 
   it("a graph becomes an image, scratch as well", async () => {
     const name = `${services.registry}/llb:1`;

@@ -130,3 +130,41 @@ describe("a folder that is sent", () => {
     await expect(receive(sender([], {}, [Buffer.from([0x0a, 0xff, 0xff])]))).rejects.toThrow();
   });
 });
+
+describe("a folder of which only the metadata is wanted", () => {
+  const modTime = 1_577_923_200_000_000_000n;
+  const entries = [
+    { ...directory("dir"), modTime },
+    { ...directory("dir/sub"), modTime },
+    stat("dir/sub/y.txt", { size: 1, modTime }),
+    stat("dir/x.go", { size: 2, modTime }),
+  ];
+  const options = { moved: () => undefined, metadataExcept: ["dir/x.go"] };
+
+  it("has it in one file, to the byte as BuildKit writes it, and what is wanted whole", async () => {
+    await receiveFolder(sender(entries, { "dir/x.go": "xx" }), target, options);
+    expect(readFileSync(join(target, ".fsutil-metadata")).toString("hex")).toBe(
+      // dockerd 28.5
+      "150000000a0364697210ed83808008308080e4d6a499faf215190000000a076469722f73756210ed83808008308080e4d6a4" +
+        "99faf2151e0000000a0d6469722f7375622f792e74787410a4032801308080e4d6a499faf215190000000a086469722f782e" +
+        "676f10a4032802308080e4d6a499faf215",
+    );
+    expect(readdirSync(target, { recursive: true }).sort()).toEqual([".fsutil-metadata", "dir", "dir/x.go"]);
+    expect(statSync(join(target, "dir"), { bigint: true }).mtimeNs).toBe(modTime);
+  });
+
+  it("is refused if it is taken apart: a second time, a file of that name, a hard link to what is not there", async () => {
+    const bad = [
+      [...entries, entries[2]!],
+      [stat(".fsutil-metadata")],
+      [stat("f"), stat("dir", { linkname: "f" })],
+    ];
+    for (const [i, list] of bad.entries()) {
+      const own = join(target, String(i));
+      mkdirSync(own);
+      const call = sender(list, { "dir/x.go": "xx" });
+      const refused = receiveFolder(call, own, { ...options, metadataExcept: ["dir"] });
+      await expect(refused).rejects.toThrow(/invalid transfer from client/);
+    }
+  });
+});

@@ -17,7 +17,8 @@ import { lstatMaybe } from "../../layer/index.js";
 import { fsPath, listXattrs, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
 import type { Moved } from "../../progress/index.js";
 import type { BidiStream } from "../grpc.js";
-import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
+import { METADATA_FILE, MetadataFile } from "./metadata-file.js";
+import { decodePacket, encodePacket, has, MODE, PACKET, unixMode, type Stat } from "./wire.js";
 
 /** Entries of one folder: what protects memory from a client that never ends. */
 const MAX_ENTRIES = 10_000_000;
@@ -35,6 +36,8 @@ export interface ReceiveOptions {
   readonly merges?: boolean;
   /** A folder whose files are taken instead of asking for those that are the same: size, time, mode and owner tell. */
   readonly previous?: BytePath | undefined;
+  /** Only files that match are asked for; what all entries are is written to METADATA_FILE. */
+  readonly metadataExcept?: readonly string[] | undefined;
 }
 
 /**
@@ -71,14 +74,21 @@ class Receiver {
   readonly #folders = new Map<BytePath, Stat>();
   /** entries that are no folders */
   readonly #others = new Set<BytePath>();
+  /** entries that are only told of */
+  readonly #untaken = new Set<BytePath>();
+  /** folders that have been made */
+  readonly #made = new Set<BytePath>();
+  readonly #metadata: MetadataFile | undefined;
   readonly #links: Stat[] = [];
   readonly #wanted = new Map<number, OpenFile>();
   #count = 0;
   #hasAll = false;
   #isFinished = false;
 
-  constructor(call: BidiStream, target: BytePath, { moved, merges = false, previous }: ReceiveOptions) {
+  constructor(call: BidiStream, target: BytePath, options: ReceiveOptions) {
+    const { moved, merges = false, previous, metadataExcept } = options;
     this.#previous = previous;
+    this.#metadata = metadataExcept && new MetadataFile(metadataExcept);
     this.#moved = moved;
     this.#merges = merges;
     this.#call = call;
@@ -111,12 +121,22 @@ class Receiver {
     const { path, mode } = stat;
     if (id > MAX_ENTRIES) throw invalid(`more than ${MAX_ENTRIES} entries`);
     this.#check(path);
+    if (this.#metadata) {
+      this.#metadata.add(stat);
+      if (!this.#metadata.isWhole(path)) {
+        if (has(mode, MODE.DIR)) this.#folders.set(path, stat);
+        else this.#untaken.add(path);
+        return;
+      }
+      this.#makeFolders(parentOf(path));
+    }
     const to = this.#path(path);
     const known = this.#merges ? lstatMaybe(to) : undefined;
     if (has(mode, MODE.DIR)) {
       if (known && !known.isDirectory()) rmSync(fsPath(to));
       if (!known?.isDirectory()) mkdirSync(fsPath(to), 0o755);
       this.#folders.set(path, stat);
+      this.#made.add(path);
       if (this.#wasFolder(parentOf(path)) && lstatMaybe(`${this.#previous}/${path}`)?.isDirectory())
         this.#folderBefore.add(path);
       return;
@@ -142,6 +162,14 @@ class Receiver {
     }
   }
 
+  /** Folders on the way to a file that is taken. */
+  #makeFolders(path: BytePath): void {
+    if (path === "" || this.#made.has(path)) return;
+    this.#makeFolders(parentOf(path));
+    mkdirSync(fsPath(this.#path(path)), 0o755);
+    this.#made.add(path);
+  }
+
   /** @throws BuildError CONTEXT_INVALID for a path that is not one below the folder, in its place */
   #check(path: BytePath): void {
     const parts = path.split("/");
@@ -151,10 +179,12 @@ class Receiver {
       parts.some((part) => part === "" || part === "." || part === "..")
     )
       throw invalid(`path ${JSON.stringify(path)} is not relative and clean`);
+    if (this.#metadata && path === METADATA_FILE) throw invalid(`${path} is the name of another file`);
     const parent = parentOf(path);
     if (parent !== "" && !this.#folders.has(parent))
       throw invalid(`${path} is not in a folder that was sent`);
-    if (this.#folders.has(path) || this.#others.has(path)) throw invalid(`${path} was sent twice`);
+    if (this.#folders.has(path) || this.#others.has(path) || this.#untaken.has(path))
+      throw invalid(`${path} was sent twice`);
   }
 
   /** No link leads out of the last transfer: every folder on the way was one. */
@@ -223,7 +253,9 @@ class Receiver {
         throw invalid(`${stat.path} links to ${stat.linkname}, which was not sent`);
       linkSync(fsPath(this.#path(stat.linkname)), fsPath(this.#path(stat.path)));
     }
-    for (const stat of [...this.#folders.values()].reverse()) this.#attributes(stat);
+    for (const stat of [...this.#folders.values()].reverse())
+      if (this.#made.has(stat.path)) this.#attributes(stat);
+    this.#metadata?.write(this.#target);
   }
 
   #attributes(stat: Stat): void {
@@ -253,19 +285,6 @@ class Receiver {
 
 function parentOf(path: BytePath): BytePath {
   return path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "";
-}
-
-function has(mode: number, bit: number): boolean {
-  return Math.floor(mode / bit) % 2 === 1;
-}
-
-function unixMode(mode: number): number {
-  return (
-    (mode % 0o1000) +
-    (has(mode, MODE.SETUID) ? 0o4000 : 0) +
-    (has(mode, MODE.SETGID) ? 0o2000 : 0) +
-    (has(mode, MODE.STICKY) ? 0o1000 : 0)
-  );
 }
 
 function invalid(problem: string): BuildError {

@@ -82,7 +82,8 @@ export class RemoteSession implements Session, CredentialSource {
     const call = this.#options.channel.open(path, metadata, this.#during(signal));
     try {
       const previous = selection.previous && bytePath(join(this.#options.stateRoot, selection.previous));
-      await receiveFolder(call, bytePath(target), { moved, previous });
+      const { metadataExcept } = selection;
+      await receiveFolder(call, bytePath(target), { moved, previous, metadataExcept });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BuildError) throw error;

@@ -203,4 +203,19 @@ export function encodeStat(stat: Stat): Buffer {
   return message.finish();
 }
 
+/** Whether a mode has a bit; bits are beyond what numbers can be shifted. */
+export function has(mode: number, bit: number): boolean {
+  return Math.floor(mode / bit) % 2 === 1;
+}
+
+/** Permissions as chmod takes them. */
+export function unixMode(mode: number): number {
+  return (
+    (mode % 0o1000) +
+    (has(mode, MODE.SETUID) ? 0o4000 : 0) +
+    (has(mode, MODE.SETGID) ? 0o2000 : 0) +
+    (has(mode, MODE.STICKY) ? 0o1000 : 0)
+  );
+}
+
 export { bytePath };
