@@ -18,15 +18,12 @@ import {
 import type { CacheImport } from "../cache/index.js";
 import {
   buildDockerfile,
-  describeDockerfile,
   FrontendImageError,
-  descriptionJson,
   hostPlatform,
-  type Call,
   type FrontendHost,
   type FrontendOutcome,
 } from "../frontend/index.js";
-import { goJson, type Digest } from "../lib/index.js";
+import type { Digest } from "../lib/index.js";
 import type { Place } from "./errors.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
@@ -39,20 +36,15 @@ import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import { OpSchema, type Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import type { SolveSchema } from "./gen/buildkit/errdefs_pb.js";
 import type { Ref } from "../snapshot/index.js";
+import { describe, isDockerfile } from "./dockerfile-requests.js";
 import { decodeDefinition, definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
 import { FrontendReturn } from "./frontend-return.js";
-import { outcomesOf, resultOf, type GivenRef } from "./results.js";
+import { outcomesOf, refsOf, resultOf, type GivenRef } from "./results.js";
 import type { Policy } from "./gen/buildkit/policy_pb.js";
 import { platformWarnings } from "./requested-platforms.js";
 import { SourcePolicy } from "./source-policy.js";
 import { StatusLog } from "./status.js";
-
-const CALLS: Readonly<Record<string, Call>> = {
-  "frontend.lint": "check",
-  "frontend.outline": "outline",
-  "frontend.targets": "targets",
-};
 
 export interface DaemonBuildOptions {
   /** as the client names the build */
@@ -142,15 +134,21 @@ export class DaemonBuild {
 
   /** @throws what the frontend throws, BuildError LLB_INVALID */
   async solve(options: SolveOptions): Promise<Result> {
+    const result = await this.#solve(options);
+    if (options.evaluate) await Promise.all(refsOf(result).map((id) => this.evaluate(id)));
+    return result;
+  }
+
+  async #solve(options: SolveOptions): Promise<Result> {
     const { definition, frontend, attrs, imports, policies = [] } = options;
     if (frontend === "") {
       const given = definitionOf(definition);
       const decoded = given && new SourcePolicy(policies).apply(given);
       const ref = decoded && this.#ref(decoded, hostPlatform(), imports);
-      const result = create(ResultSchema, { result: { case: "ref", value: ref ?? {} } });
-      if (options.evaluate && ref) await this.evaluate(ref.id);
-      return result;
+      return create(ResultSchema, { result: { case: "ref", value: ref ?? {} } });
     }
+    if (definition && definition.def.length > 0)
+      throw new ConnectError("cannot solve with both Definition and Frontend specified", Code.Unknown);
     if (frontend === "gateway.v0" && !isDockerfile(attrs["source"] ?? ""))
       return this.#options.frontendImage(this, options);
     if (frontend !== "dockerfile.v0" && frontend !== "gateway.v0")
@@ -166,21 +164,9 @@ export class DaemonBuild {
   }
 
   async #dockerfile({ attrs, inputs, imports }: SolveOptions): Promise<Result> {
-    const { session } = this.#options;
-    const request = { ...frontendRequest(attrs, inputs, session.id), buildPlatform: hostPlatform() };
+    const request = { ...frontendRequest(attrs, inputs, this.sessionId), buildPlatform: hostPlatform() };
     const host = this.frontendHost(imports);
-    const requestId = attrs["requestid"] ?? "";
-    if (requestId !== "") {
-      const call = CALLS[requestId];
-      if (!call) throw new ConnectError(`unsupported request ${requestId}`, Code.Unimplemented);
-      const json = goJson(descriptionJson(await describeDockerfile(call, request, host)));
-      const metadata = {
-        "result.json": Buffer.from(json),
-        "result.txt": Buffer.from(json),
-        version: Buffer.from("1.0.0"),
-      };
-      return create(ResultSchema, { result: { case: "ref", value: {} }, metadata });
-    }
+    if (attrs["requestid"]) return describe(attrs["requestid"], request, host);
     this.#provenance = provenanceRequest(attrs, this.#options.id, this.#startedAt);
     const outcome = await buildDockerfile(request, host);
     this.#outcomes.push(outcome);
@@ -330,9 +316,4 @@ export class DaemonBuild {
     await Promise.all([...this.#containers.values()].map((container) => container.release()));
     await this.job.close();
   }
-}
-
-/** Docker's own frontend, which is built in. */
-function isDockerfile(source: string): boolean {
-  return /^(docker\.io\/)?docker\/dockerfile(-upstream)?([:@]|$)/.test(source);
 }

@@ -49,6 +49,13 @@ export function resultOf(
   return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, metadata });
 }
 
+/** The references of a result, those to something. */
+export function refsOf({ result }: Result): readonly string[] {
+  const ids = result.case === "refs" ? Object.values(result.value.refs).map(({ id }) => id) : [];
+  if (result.case === "ref") ids.push(result.value.id);
+  return ids.filter((id) => id !== "");
+}
+
 /**
  * @param solutionOf what a reference stands for; `undefined`: scratch
  * @param predicates what is said of each platform
