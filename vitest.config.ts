@@ -5,7 +5,7 @@ export default defineConfig({
     include: ["src/**/*.spec.ts", "test/**/*.test.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    // real registries, Azurites and containers: one file at a time on small machines
-    fileParallelism: false,
+    // each file starts registries, Azurites and containers of its own: more at once only wait for each other
+    maxWorkers: 2,
   },
 });

@@ -224,7 +224,8 @@ export class Job {
 
   /** The step that an error came from. */
   failedStep(error: unknown): Digest | undefined {
-    return this.#failed.get(error);
+    const isWrapped = error instanceof Error && !this.#failed.has(error) && error.cause !== undefined;
+    return isWrapped ? this.failedStep(error.cause) : this.#failed.get(error);
   }
 
   /** What the step that an error came from left behind; `undefined` if that is nothing, or not kept. */
@@ -234,7 +235,7 @@ export class Job {
 
   /** A step's error with its place in the Dockerfile. */
   located(error: unknown, { results, source }: FrontendOutcome): unknown {
-    const vertex = this.#failed.get(error);
+    const vertex = this.failedStep(error);
     const locations = results.flatMap(
       ({ definition }) => (vertex && definition?.source?.locations.get(vertex)) ?? [],
     );
@@ -284,7 +285,8 @@ export class Job {
   ): Promise<ReadonlyMap<string, Uint8Array>> {
     const { op, metadata } = definition.ops[0]!;
     const identifier = op.kind === "source" ? op.source.identifier : "";
-    if (identifier.startsWith("local://")) {
+    // nothing but a folder
+    if (identifier.startsWith("local://") && definition.ops.length === 2) {
       const name = identifier.slice("local://".length);
       return this.#readFolder(name, metadata.description["llb.customname"] ?? `load ${name}`, paths);
     }
@@ -300,7 +302,7 @@ export class Job {
     paths: readonly string[],
   ): Promise<ReadonlyMap<string, Uint8Array>> {
     return this.progress.step(title, async (step) => {
-      if (name === "dockerfile") this.#definitionStep = step.id;
+      if (title.startsWith("[internal] load build definition")) this.#definitionStep = step.id;
       return step.status(`transferring ${name}:`, async (moved) => {
         const files = await this.#options.session.readFiles(name, paths, this.signal);
         for (const data of files.values()) moved(data.length);

@@ -19,13 +19,15 @@ export function frontendRequest(
   sessionId: string,
 ): Omit<FrontendRequest, "buildPlatform"> {
   const context = attrs["context"] ?? "";
+  const dockerfileName = attrs["dockerfilekey"];
+  const isGiven = (name: string): boolean => context === "" && name in inputs;
   const network = attrs["force-network-mode"] || "default";
   if (network !== "default" && network !== "none" && network !== "host" && network !== "sandbox")
     throw invalid(`invalid netmode ${network}`);
   return {
     context,
     filename: attrs["filename"] || "Dockerfile",
-    hasOwnDockerfile: context === "" || attrs["dockerfilekey"] !== undefined,
+    hasOwnDockerfile: context === "" || dockerfileName !== undefined,
     target: attrs["target"] ?? "",
     buildArgs: prefixed(attrs, "build-arg:"),
     labels: prefixed(attrs, "label:"),
@@ -47,6 +49,15 @@ export function frontendRequest(
     }),
     cgroupParent: attrs["cgroup-parent"] ?? "",
     sessionId,
+    given: {
+      ...(isGiven("context") && { context: definitionOf(inputs["context"]) }),
+      // a client that names its folder wants it read
+      ...(isGiven("dockerfile") &&
+        dockerfileName === undefined && { dockerfile: definitionOf(inputs["dockerfile"]) }),
+      contextName: attrs["contextkey"],
+      dockerfileName,
+      subdir: attrs["contextsubdir"],
+    },
   };
 }
 

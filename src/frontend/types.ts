@@ -74,6 +74,21 @@ export interface FrontendRequest {
   readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
   readonly cgroupParent: string;
   readonly sessionId: string;
+  readonly given?: GivenContexts;
+}
+
+/** What clients of a daemon may say of context and Dockerfile besides: BuildKit's frontend inputs and key attributes. */
+export interface GivenContexts {
+  /** a graph instead of the client's folder; nothing in it is ignored */
+  readonly context?: Definition | undefined;
+  /** a graph that has the Dockerfile */
+  readonly dockerfile?: Definition | undefined;
+  /** of the client's folder; "context" */
+  readonly contextName?: string | undefined;
+  /** of the client's folder; "dockerfile" */
+  readonly dockerfileName?: string | undefined;
+  /** folder of a context that is not the client's, which is taken for all of it */
+  readonly subdir?: string | undefined;
 }
 
 export interface FrontendResult {

@@ -636,6 +636,55 @@ describe("what a frontend says of its result", () => {
   });
 });
 
+describe("the Dockerfile frontend, given graphs", () => {
+  const dockerfile = (data: string): Output => mkfile("/Dockerfile", data);
+  const run = (FrontendAttrs: Record<string, string>, inputs: Record<string, Output>): Promise<string> => {
+    const FrontendInputs = Object.fromEntries(
+      Object.entries(inputs).map(([name, output]) => [name, definition(output)]),
+    );
+    const request = { Frontend: "dockerfile.v0", FrontendAttrs, FrontendInputs };
+    return client.build(request).then(
+      () => "ok",
+      (error: unknown) => (error as ConnectError).rawMessage,
+    );
+  };
+  const context = (): Output => mkfile("/.dockerignore", "kept", mkfile("/kept", "kept"));
+
+  it("takes them for its context, in which nothing is ignored, and its Dockerfile", async () => {
+    const text = `FROM base\nCOPY . /all\nRUN read x < /all/kept; test "$x" = kept\n`;
+    const attrs = { "context:base": "input:base" };
+    expect(await run(attrs, { context: context(), dockerfile: dockerfile(text), base: base() })).toBe("ok");
+  });
+
+  it("takes a folder of a context for all of it", async () => {
+    const folder = { path: "/d", mode: 0o755, makeParents: true, ...owner };
+    const file = { path: "/d/f", mode: 0o644, data: text("f"), ...owner };
+    const actions = [
+      { input: -1n, secondaryInput: -1n, output: -1n, action: { case: "mkdir" as const, value: folder } },
+      { input: 0n, secondaryInput: -1n, output: 0n, action: { case: "mkfile" as const, value: file } },
+    ];
+    const inputs = {
+      context: out(op({ case: "file", value: { actions } })),
+      dockerfile: dockerfile("FROM scratch\nCOPY f /\n"),
+    };
+    expect(await run({ contextsubdir: "d" }, inputs)).toBe("ok");
+    expect(await run({}, inputs)).toContain('"/f": not found');
+  });
+
+  it("needs no folder of the client's where it reads none", async () => {
+    const own = dockerfile("FROM scratch\nCOPY --from=x kept /\n");
+    expect(await run({ "context:x": "input:x" }, { x: context(), dockerfile: own })).toBe("ok");
+    const reading = dockerfile("FROM scratch\nCOPY kept /\n");
+    expect(await run({}, { dockerfile: reading })).toBe("no local sources enabled");
+    expect(await run({}, { context: context() })).toBe("failed to read dockerfile: no local sources enabled");
+    expect(await run({ filename: "none" }, { dockerfile: own })).toBe(
+      "failed to read dockerfile: open none: no such file or directory",
+    );
+    // a folder that the client names is read, whatever it is given
+    expect(await run({ dockerfilekey: "mine" }, { dockerfile: own })).toContain("no local sources enabled");
+  });
+});
+
 describe("a result for other platforms than were asked for", () => {
   it("is exported with a warning", async () => {
     const Ref = randomUUID();

@@ -110,6 +110,11 @@ export class LlbClient {
     return this.control.solve(request, options);
   }
 
+  /** A build of this client's session. */
+  build(request: MessageInitShape<typeof SolveRequestSchema>): Promise<SolveResponse> {
+    return this.control.solve({ Ref: randomUUID(), ...request, Session: this.#id });
+  }
+
   /**
    * A build whose frontend is `run`; what it returns is the result, or its id.
    * @param request pushed under this name, or more of the request

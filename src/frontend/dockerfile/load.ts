@@ -1,10 +1,10 @@
 // What every request begins with: the Dockerfile's text and the patterns of its ignore file, read through the host.
 import { local, marshal, type Output, type SourceInfo } from "../../llb/index.js";
-import { messageOf } from "../../lib/index.js";
+import { codeOf, messageOf, wrapError } from "../../lib/index.js";
 import type { FrontendHost, FrontendRequest } from "../types.js";
 import { readIgnoreFile } from "./ignore.js";
 import { Linter, parseLintOptions } from "./lint/index.js";
-import { openRemoteContext } from "./remote-context.js";
+import { inSubdir, remoteContext } from "./remote-context.js";
 import type { ParsedDockerfile } from "./parser/index.js";
 import { SourceError } from "./source-error.js";
 
@@ -20,41 +20,49 @@ export async function loadDockerfile(
   request: FrontendRequest,
   host: FrontendHost,
 ): Promise<LoadedDockerfile> {
-  const { sessionId } = request;
-  const remote = request.context === "" ? undefined : await openRemoteContext(request.context, request, host);
+  const { sessionId, given = {} } = request;
+  const { dockerfileName = "dockerfile" } = given;
+  const remote = await remoteContext(request, host);
   const isInContext = remote !== undefined && !request.hasOwnDockerfile;
   const filename = (isInContext ? remote.filename : undefined) ?? request.filename;
   const ignoreName = `${filename}.dockerignore`;
   const wanted = [filename, ignoreName];
   if (filename === "Dockerfile") wanted.push("dockerfile");
-  const definition = marshal(
-    isInContext
-      ? remote.output
-      : local(
-          "dockerfile",
-          { sessionId, sharedKeyHint: "dockerfile", followPaths: wanted, differ: "none" },
-          { customName: `[internal] load build definition from ${filename}` },
-        ),
-  );
-  const files = await host.readFiles(definition, wanted);
+  const folder = (): Output =>
+    local(
+      dockerfileName,
+      { sessionId, sharedKeyHint: dockerfileName, followPaths: wanted, differ: "none" },
+      { customName: `[internal] load build definition from ${filename}` },
+    );
+  const definition = (!isInContext && given.dockerfile) || marshal(isInContext ? remote.output : folder());
+  const files = await host.readFiles(definition, wanted).catch((error: unknown) => {
+    throw wrapError(error, "DOCKERFILE_UNREADABLE", "failed to read dockerfile");
+  });
   const data = files.get(filename) ?? (filename === "Dockerfile" ? files.get("dockerfile") : undefined);
   if (!data) throw new Error(`failed to read dockerfile: open ${filename}: no such file or directory`);
   const source = { filename, data, definition, language: "Dockerfile" };
-  if (remote) return { source, excludes: [], remoteContext: remote.output };
+  if (remote) return { source, excludes: [], remoteContext: inSubdir(remote.output, given.subdir) };
   const excludes = readIgnoreFile(files.get(ignoreName) ?? (await contextIgnore(request, host)));
   return { source, excludes, remoteContext: undefined };
 }
 
 async function contextIgnore(request: FrontendRequest, host: FrontendHost): Promise<Uint8Array | undefined> {
   const name = ".dockerignore";
+  const { sessionId, given: { contextName = "context" } = {} } = request;
   const definition = marshal(
     local(
-      "context",
-      { sessionId: request.sessionId, sharedKeyHint: `context-${name}`, followPaths: [name], differ: "none" },
+      contextName,
+      { sessionId, sharedKeyHint: `${contextName}-${name}`, followPaths: [name], differ: "none" },
       { customName: `[internal] load ${name}` },
     ),
   );
-  return (await host.readFiles(definition, [name])).get(name);
+  try {
+    return (await host.readFiles(definition, [name])).get(name);
+  } catch (error) {
+    // whether the context is needed at all is not known yet
+    if (codeOf(error) === "LOCAL_MISSING") return undefined;
+    throw error;
+  }
 }
 
 /** What is linted: the build argument wins over the directive. @throws Error for options that are none */

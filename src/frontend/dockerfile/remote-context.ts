@@ -1,6 +1,7 @@
 // Build contexts that are not the client's: a git repository, an archive behind a URL, or a URL that is the Dockerfile.
+import { posix } from "node:path";
 import { parseBool } from "../../lib/index.js";
-import { file, marshal, PLAIN_COPY, source, type Output } from "../../llb/index.js";
+import { definitionOutput, file, marshal, PLAIN_COPY, source, type Output } from "../../llb/index.js";
 import type { FrontendHost, FrontendRequest } from "../types.js";
 import { gitSource, parseGitRef } from "./git-ref.js";
 
@@ -17,12 +18,14 @@ const ARCHIVES = [
   Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]),
 ];
 
-/** @throws Error for what is neither a git repository nor a URL */
-export async function openRemoteContext(
-  url: string,
+/** @returns `undefined` if the context is the client's folder @throws Error for what is neither a git repository nor a URL */
+export async function remoteContext(
   request: FrontendRequest,
   host: FrontendHost,
-): Promise<RemoteContext> {
+): Promise<RemoteContext | undefined> {
+  const { context: url, given } = request;
+  if (url === "" && !given?.context) return undefined;
+  if (url === "") return { output: definitionOutput(given!.context!), filename: undefined };
   const git = gitContext(url, request);
   if (git) return { output: git, filename: undefined };
   if (!/^https?:\/\//.test(url)) throw new Error(`context ${url} is neither a git repository nor a URL`);
@@ -40,6 +43,13 @@ export function gitContext(text: string, { buildArgs }: FrontendRequest): Output
   const keep = parseBool(buildArgs["BUILDKIT_CONTEXT_KEEP_GIT_DIR"] ?? "") === true;
   const options = { customName: `[internal] load git source ${text}` };
   return gitSource(ref, ref.keepGitDir ?? keep, options);
+}
+
+/** A folder of a context as the context. */
+export function inSubdir(context: Output, subdir: string | undefined): Output {
+  if (!subdir) return context;
+  const copy = { ...PLAIN_COPY, src: posix.join("/", subdir), dest: "/", dirCopyContents: true };
+  return file(undefined, [{ kind: "copy", source: context, copy }], {});
 }
 
 function unpacked(http: Output): Output {

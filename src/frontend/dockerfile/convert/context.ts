@@ -71,11 +71,12 @@ export class ConvertContext {
   /** Fills in the build context, now that all paths are known. */
   sealContext(): void {
     if (!this.#context || this.#isRemote) return;
+    const { sessionId, given: { contextName = "context" } = {} } = this.request;
     const real = local(
-      "context",
+      contextName,
       {
-        sessionId: this.request.sessionId,
-        sharedKeyHint: "context",
+        sessionId,
+        sharedKeyHint: contextName,
         followPaths: followPaths(this.contextPaths),
         excludePatterns: this.excludes,
       },
