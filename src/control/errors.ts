@@ -15,9 +15,7 @@ import { definitionMessage } from "./llb.js";
 const CODES: Readonly<Record<string, Code>> = {
   CANCELED: Code.Canceled,
   CLIENT_GONE: Code.Canceled,
-  NOT_ALLOWED: Code.PermissionDenied,
   FILTER_INVALID: Code.InvalidArgument,
-  LLB_INVALID: Code.InvalidArgument,
 };
 
 /** Where in a source a step that failed was written. */

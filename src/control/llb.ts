@@ -117,8 +117,7 @@ function bodyOf({ op }: pb.Op): OpBody {
 }
 
 function execOf(exec: pb.ExecOp): Extract<OpBody, { kind: "exec" }>["exec"] {
-  const { meta } = exec;
-  if (!meta || meta.args.length === 0) throw invalid("an exec op has to have args");
+  const { meta = create(pb.MetaSchema) } = exec;
   const proxy = meta.proxyEnv;
   return {
     meta: {

@@ -39,7 +39,7 @@ export class ExecMounts {
   async prepare(inputs: readonly (Ref | undefined)[], signal: AbortSignal): Promise<PreparedMounts> {
     this.#inputs = inputs;
     const root = this.#mounts.find((mount) => mount.dest === "/");
-    if (!root) throw new BuildError("LLB_INVALID", "an exec op has to have a root mount");
+    if (!root) throw new BuildError("LLB_INVALID", "a container has to have a root mount");
     const target = await this.#writable(root, signal);
     const others: RunMount[] = [];
     // cache folders always in the same order: two commands that lock the same ones never wait for each other

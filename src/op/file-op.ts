@@ -1,6 +1,6 @@
 // File ops: copies, folders and files without running anything.
 import { posix } from "node:path";
-import { BuildError, digestOf, goJson, hasWildcards, type GoValue } from "../lib/index.js";
+import { digestOf, goJson, hasWildcards, type GoValue } from "../lib/index.js";
 import type { ChownOpt, DefinitionOp, FileAction, FileOp as FileBody, UserOpt } from "../llb/index.js";
 import type { Ref } from "../snapshot/index.js";
 import { TaskError } from "../worker/index.js";
@@ -14,16 +14,10 @@ export class FileOp implements Op<RefResult> {
   readonly #inputCount: number;
   readonly #context: OpContext;
 
-  /** @throws BuildError FILE_OP_INVALID */
   constructor(op: DefinitionOp, file: FileBody, context: OpContext) {
     this.#actions = file.actions;
     this.#inputCount = op.op.inputs.length;
     this.#context = context;
-    file.actions.forEach((action, i) => {
-      const known = this.#inputCount + i;
-      if (action.input >= known || action.secondaryInput >= known)
-        throw new BuildError("LLB_INVALID", `file action ${i} reads what comes after it`);
-    });
   }
 
   async cacheMaps(): Promise<readonly CacheMap<RefResult>[]> {

@@ -1,4 +1,5 @@
 // An image as a source: two keys, layers that are pulled only when their bytes are needed.
+import { wrapError } from "../lib/index.js";
 import type { Platform } from "../llb/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import { ImageSource } from "../source/index.js";
@@ -19,7 +20,11 @@ export class ImageOp implements Op<RefResult> {
   }
 
   async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
-    const source = await this.#images.resolve(this.#reference, this.#platform, signal);
+    const source = await this.#images
+      .resolve(this.#reference, this.#platform, signal)
+      .catch((error: unknown) => {
+        throw wrapError(error, "IMAGE_UNRESOLVED", "failed to load cache key");
+      });
     return ImageSource.keys(source, this.#platform, this.#limit).map(sourceKey);
   }
 

@@ -4,6 +4,7 @@ import type { Definition, Platform } from "../llb/index.js";
 import type { Edge, Op, Vertex } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
 import { BuildOp } from "./build-op.js";
+import { checkOp } from "./check-op.js";
 import { DiffOp } from "./diff-op.js";
 import { ExecOp } from "./exec-op.js";
 import { FileOp } from "./file-op.js";
@@ -28,8 +29,11 @@ export function loadDefinition(
   let target: Edge | undefined;
   for (const entry of definition.ops) {
     const { op, digest, metadata } = entry;
+    checkOp(op);
     const inputs = op.inputs.map((input) => ({ vertex: input.digest, index: input.index }));
     if (op.kind === "return") {
+      if (entry !== definition.ops.at(-1))
+        throw new BuildError("LLB_INVALID", "failed to load LLB: only the last op returns");
       target = inputs[0];
       continue;
     }

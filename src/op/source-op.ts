@@ -28,7 +28,10 @@ export function sourceOp(
   if (identifier.startsWith("git://"))
     return new GitOp(identifier.slice("git://".length), attrs, context, stateRoot);
   if (/^https?:\/\//.test(identifier)) return new HttpOp(identifier, attrs, context, stateRoot);
-  throw new BuildError("SOURCE_UNSUPPORTED", `source ${identifier} is not supported`);
+  const [, scheme] = /^([a-z0-9-]+):\/\//.exec(identifier) ?? [];
+  const problem =
+    scheme === undefined ? `failed to parse ${identifier}: invalid` : `unknown scheme ${scheme}: not found`;
+  throw new BuildError("SOURCE_UNSUPPORTED", `failed to load cache key: ${problem}`);
 }
 
 /** @param limit of layers @throws BuildError LLB_INVALID */
@@ -39,7 +42,10 @@ function imageOp(
   limit: string | undefined,
 ): ImageOp {
   if (limit !== undefined && !/^\d+$/.test(limit))
-    throw new BuildError("LLB_INVALID", `invalid layer limit ${limit}`);
+    throw new BuildError(
+      "LLB_INVALID",
+      `failed to load cache key: invalid layer limit ${limit}: strconv.Atoi: parsing ${JSON.stringify(limit)}: invalid syntax`,
+    );
   const reference = identifier.replace(/^[a-z-]+:\/\//, "");
   return new ImageOp(reference, platform, images, limit === undefined ? undefined : Number(limit));
 }

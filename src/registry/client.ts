@@ -4,7 +4,8 @@ import { createReadStream } from "node:fs";
 import { BuildError, digestOf, messageOf, parseDigest, type Digest } from "../lib/index.js";
 import { resumable, type BlobProvider, type Descriptor } from "../content/index.js";
 import type { CredentialSource } from "./credentials.js";
-import { exchange, readTrust, type HttpRequest, type HttpResponse, type Trust } from "./http.js";
+import { isLoopback, type Trust } from "./connections.js";
+import { exchange, readTrust, type HttpRequest, type HttpResponse } from "./http.js";
 import { formatReference, type Reference } from "./reference.js";
 import type { RegistrySettings } from "./types.js";
 
@@ -21,7 +22,7 @@ export interface Manifest {
 }
 
 type SendOptions = {
-  readonly method: string;
+  readonly method: HttpRequest["method"];
   readonly headers: Record<string, string>;
   readonly signal: AbortSignal;
   readonly body?: HttpRequest["body"];
@@ -368,11 +369,6 @@ function withQuery(url: URL, fields: Readonly<Record<string, string>>): URL {
   const result = new URL(url);
   for (const [key, value] of Object.entries(fields)) if (value !== "") result.searchParams.set(key, value);
   return result;
-}
-
-export function isLoopback(host: string): boolean {
-  const name = host.replace(/:\d+$/, "");
-  return name === "localhost" || /^127\./.test(name) || name === "[::1]";
 }
 
 function contentType(response: HttpResponse): string {

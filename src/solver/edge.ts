@@ -201,7 +201,11 @@ export class EdgeState<R> {
   async #run(keys: readonly KeyNode[]): Promise<R> {
     const solver = this.#solver;
     const outputs = await solver.run(this.vertex, this.inputs, { kind: "miss", reason: this.#missReason });
-    const value = outputs[this.index] as R;
+    const value = outputs[this.index];
+    if (value === undefined) {
+      const [index, count] = [this.index, outputs.length];
+      throw new Error(`invalid response from exec need ${index} index but ${count} results received`);
+    }
     const createdAt = Date.now();
     for (const key of keys) {
       key.result = { value, createdAt };

@@ -8,6 +8,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BuildError, dialError, digestOf, goJson, isDigest, type Digest } from "../lib/index.js";
 import type { BlobStore, Table } from "../content/index.js";
+import { connectionsTo } from "../registry/index.js";
 
 /** What a URL had. */
 export interface HttpFile {
@@ -27,6 +28,16 @@ export interface HttpRequest {
   /** the content, where the client sends it itself */
   readonly upload: AsyncIterable<Uint8Array> | undefined;
 }
+
+/** What a server answers. */
+interface HttpAnswer {
+  readonly status: number;
+  header(name: string): string | undefined;
+  readonly body: Readable;
+}
+
+/** Places that one URL may be sent on to, one after another: as many as Go follows. */
+const REDIRECTS = 10;
 
 /** Contents of one URL that are remembered. */
 const MAX_KNOWN = 10;
@@ -89,6 +100,7 @@ export class HttpSource {
     const headers = { "if-none-match": known.map(({ etag }) => etag).join(", ") };
     const response = await send(request, "HEAD", headers, signal).catch(() => undefined);
     signal.throwIfAborted();
+    response?.body.resume();
     if (!response || (response.status !== 200 && response.status !== 304)) return undefined;
     const etag = etagOf(response) || (response.status === 304 && known.length === 1 ? known[0]!.etag : "");
     return known.find((file) => comparable(file.etag) === comparable(etag));
@@ -96,14 +108,15 @@ export class HttpSource {
 
   async #download(request: HttpRequest, signal: AbortSignal): Promise<HttpFile> {
     const response = await send(request, "GET", {}, signal);
-    if (!response.ok) throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
-    const checksum = await this.#store(
-      response.body ? Readable.fromWeb(response.body as never) : Readable.from([]),
-    );
+    if (response.status < 200 || response.status > 299) {
+      response.body.destroy();
+      throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
+    }
+    const checksum = await this.#store(response.body);
     const file = {
-      filename: filenameOf(request.url, request.attrs, response.headers.get("content-disposition")),
+      filename: filenameOf(request.url, request.attrs, response.header("content-disposition")),
       checksum,
-      lastModified: response.headers.get("last-modified") ?? undefined,
+      lastModified: response.header("last-modified"),
       etag: etagOf(response),
     };
     const key = keyOf(request);
@@ -130,25 +143,62 @@ async function send(
   method: "GET" | "HEAD",
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
-): Promise<Response> {
+): Promise<HttpAnswer> {
   const own = Object.entries(attrs).flatMap(([key, value]) =>
     key.startsWith(HEADER) ? [[key.slice(HEADER.length), value] as const] : [],
   );
   const all = {
-    ...Object.fromEntries(own),
+    "user-agent": "bluekiln",
+    ...Object.fromEntries(own.map(([name, value]) => [name.toLowerCase(), value])),
     ...headers,
     ...(authorization !== undefined && { authorization }),
   };
-  return fetch(url, { method, headers: all, signal, redirect: "follow" }).catch((error: unknown) => {
-    if (signal.aborted) throw error;
-    // what fetch throws says nothing; its cause does
-    const cause = (error as Error).cause ?? error;
-    throw new BuildError("HTTP_UNREACHABLE", `Get "${url}": ${dialError(cause)}`, { cause });
-  });
+  try {
+    return await follow(new URL(url), method, all, signal);
+  } catch (cause) {
+    if (signal.aborted) throw cause;
+    const asked = method === "GET" ? "Get" : "Head";
+    throw new BuildError("HTTP_UNREACHABLE", `${asked} "${url}": ${dialError(cause)}`, { cause });
+  }
 }
 
-function etagOf(response: Response): string {
-  return response.headers.get("etag") ?? "";
+/** Asks where a URL leads, each place as the environment says for it; only the first is told who asks. */
+async function follow(
+  url: URL,
+  method: "GET" | "HEAD",
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
+  let at = url;
+  for (let hop = 0; ; hop++) {
+    const { authorization, ...others } = headers;
+    const isFirst = at.host === url.host;
+    const response = await connectionsTo(at).request({
+      origin: at.origin,
+      path: at.pathname + at.search,
+      method,
+      headers: isFirst && authorization !== undefined ? headers : others,
+      signal,
+    });
+    const location = first(response.headers["location"]);
+    if (![301, 302, 303, 307, 308].includes(response.statusCode) || location === undefined)
+      return {
+        status: response.statusCode,
+        header: (name) => first(response.headers[name]),
+        body: response.body,
+      };
+    await response.body.dump();
+    if (hop === REDIRECTS) throw new Error(`stopped after ${REDIRECTS} redirects`);
+    at = new URL(location, at);
+  }
+}
+
+function first(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function etagOf(response: HttpAnswer): string {
+  return response.header("etag") ?? "";
 }
 
 /** Weak ones are compared as if they were strong. */
@@ -164,12 +214,8 @@ function keyOf({ url, attrs }: HttpRequest): string {
     .digest("hex");
 }
 
-function filenameOf(
-  url: string,
-  attrs: Readonly<Record<string, string>>,
-  disposition: string | null = null,
-): string {
-  const [, quoted, plain] = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/i.exec(disposition ?? "") ?? [];
+function filenameOf(url: string, attrs: Readonly<Record<string, string>>, disposition = ""): string {
+  const [, quoted, plain] = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/i.exec(disposition) ?? [];
   const sent = quoted?.replace(/\\(.)/g, "$1") ?? plain ?? "";
   const inUrl = basename(decodeURIComponent(new URL(url).pathname));
   return attrs["http.filename"] || (sent.endsWith("/") ? "" : basename(sent)) || inUrl || "download";

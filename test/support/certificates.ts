@@ -7,7 +7,7 @@ export interface Certificates {
   /** file */
   readonly ca: string;
   readonly client: { readonly cert: string; readonly key: string };
-  /** of 127.0.0.1 */
+  /** of 127.0.0.1 and registry.test */
   readonly server: { readonly cert: string; readonly key: string };
   /** of a daemon at 127.0.0.1 that wants its clients signed */
   readonly daemonFlags: readonly string[];
@@ -19,7 +19,7 @@ export function makeCertificates(folder: string): Certificates {
     void execFileSync("openssl", args, { stdio: "ignore", cwd: folder });
   const newKey = ["-newkey", "rsa:2048", "-nodes"];
   openssl("req", "-x509", ...newKey, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem");
-  writeFileSync(file("ext"), "subjectAltName=IP:127.0.0.1\n");
+  writeFileSync(file("ext"), "subjectAltName=IP:127.0.0.1,DNS:registry.test\n");
   for (const name of ["server", "client"]) {
     openssl("req", ...newKey, "-subj", `/CN=${name}`, "-keyout", `${name}.key`, "-out", `${name}.csr`);
     const sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext"];

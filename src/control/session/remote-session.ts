@@ -239,8 +239,9 @@ export class RemoteSession implements Session, CredentialSource {
     return this.#open("/moby.filesync.v1.FileSend/DiffCopy", metadata, signal);
   }
 
-  /** Blobs that the client keeps. @param tagged see ClientStore */
+  /** Blobs that the client keeps. @param tagged see ClientStore @throws ConnectError if it serves none */
   store(id: string, signal: AbortSignal, tagged: (descriptor: Descriptor) => void): ClientStore {
+    this.#checkServes("/containerd.services.content.v1.Content/Read");
     return new ClientStore(this.#options.channel, id, this.#during(signal), tagged);
   }
 
@@ -255,9 +256,14 @@ export class RemoteSession implements Session, CredentialSource {
 
   /** @throws ConnectError if the client does not serve the method */
   #open(path: string, metadata: Readonly<Record<string, readonly string[]>>, signal: AbortSignal): Call {
+    this.#checkServes(path);
+    return this.#options.channel.open(path, metadata, this.#during(signal));
+  }
+
+  /** @throws ConnectError */
+  #checkServes(path: string): void {
     if (!this.#serves(path))
       throw new ConnectError(`method ${path} not supported by the client`, Code.Unimplemented);
-    return this.#options.channel.open(path, metadata, this.#during(signal));
   }
 
   /** A client that says what it serves is not asked for anything else: it might never answer. */
