@@ -70,7 +70,7 @@ export class Build {
     const outcome = await buildDockerfile(this.#frontendRequest(), job.frontendHost());
     job.warn(outcome.warnings, outcome.source);
     const metadata = await this.#solve(outcome).catch((error: unknown) => {
-      throw job.located(error, outcome);
+      throw job.failures.located(error, outcome);
     });
     return {
       metadata,

@@ -4,16 +4,10 @@ import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { CachePlaces, type CacheImport, type OciStore, type RefResult } from "../cache/index.js";
 import { readCdiDevices } from "../executor/index.js";
-import {
-  hostPlatform,
-  SourceError,
-  type FrontendHost,
-  type FrontendOutcome,
-  type FrontendWarning,
-} from "../frontend/index.js";
-import { BuildError, hexOf, messageOf, type Digest } from "../lib/index.js";
+import { hostPlatform, type FrontendHost, type FrontendWarning } from "../frontend/index.js";
+import { BuildError, hexOf, type Digest } from "../lib/index.js";
 import type { Definition, Platform, SourceInfo } from "../llb/index.js";
-import { loadDefinition, type LeftBehind, type Material, type OpContext } from "../op/index.js";
+import { loadDefinition, type Material, type OpContext } from "../op/index.js";
 import { Progress, type ProgressListener } from "../progress/index.js";
 import type { RegistryClient } from "../registry/index.js";
 import type { Session } from "../session/index.js";
@@ -23,6 +17,7 @@ import { ImageSource, resolveError } from "../source/index.js";
 import type { TreeEntry } from "../worker/index.js";
 import { FrontendContainer, type ContainerRequest } from "./container.js";
 import type { Engine } from "./engine.js";
+import { Failures } from "./failures.js";
 import { importCaches } from "./import-caches.js";
 
 /** Images in stores of the client, by the store's name. */
@@ -61,6 +56,7 @@ export class Job {
   readonly places: CachePlaces;
   readonly registry: RegistryClient;
   readonly signal: AbortSignal;
+  readonly failures = new Failures();
   readonly #options: JobOptions;
   readonly #context: OpContext;
   readonly #images: ImageSource;
@@ -68,9 +64,6 @@ export class Job {
     string,
     { solver: Solver<RefResult>; vertices: Map<Digest, Vertex<RefResult>> }
   >();
-  /** which step an error came from */
-  readonly #failed = new Map<unknown, Digest>();
-  readonly #left = new Map<unknown, LeftBehind>();
   /** results that no later build can find */
   readonly #transient: Ref[] = [];
   /** clients' folders that were sent, and what they were before */
@@ -107,7 +100,7 @@ export class Job {
       session,
       cacheMounts: engine.cacheMounts,
       found: (material) => this.#materials.set(material.uri, material),
-      failed: options.keepsFailed ? (error, left) => this.#left.set(error, left) : undefined,
+      failed: options.keepsFailed ? (error, left) => this.failures.keep(error, left) : undefined,
       transient: (ref) => this.#transient.push(ref),
       lastSent: (key) => {
         const ref = engine.localSources.take(key);
@@ -208,7 +201,7 @@ export class Job {
   }
 
   #completed(vertex: Vertex<RefResult>, lookup: Lookup | undefined, error: Error | undefined): void {
-    if (error && !this.#failed.has(error)) this.#failed.set(error, vertex.digest);
+    if (error) this.failures.add(error, vertex.digest);
     this.progress.update(vertex.digest, {
       completed: Date.now(),
       cached: lookup?.kind === "hit",
@@ -220,30 +213,6 @@ export class Job {
   /** Sources that were found, other than images and the client's. */
   get materials(): readonly Material[] {
     return [...this.#materials.values()];
-  }
-
-  /** The step that an error came from. */
-  failedStep(error: unknown): Digest | undefined {
-    const isWrapped = error instanceof Error && !this.#failed.has(error) && error.cause !== undefined;
-    return isWrapped ? this.failedStep(error.cause) : this.#failed.get(error);
-  }
-
-  /** What the step that an error came from left behind; `undefined` if that is nothing, or not kept. */
-  leftBehind(error: unknown): LeftBehind | undefined {
-    return this.#left.get(error);
-  }
-
-  /** A step's error with its place in the Dockerfile. */
-  located(error: unknown, { results, source }: FrontendOutcome): unknown {
-    const vertex = this.failedStep(error);
-    const locations = results.flatMap(
-      ({ definition }) => (vertex && definition?.source?.locations.get(vertex)) ?? [],
-    );
-    const ranges = locations[0]?.ranges ?? [];
-    if (ranges.length === 0) return error;
-    const located = new SourceError(messageOf(error), [ranges], error);
-    located.file = source;
-    return located;
   }
 
   /** What the linter says, in the step that loaded the Dockerfile. */

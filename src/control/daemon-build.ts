@@ -270,9 +270,9 @@ export class DaemonBuild {
 
   /** A step's error with its place in the Dockerfile, or in what the client says its graph was written in. */
   located(error: unknown): Located {
-    const step = this.job.failedStep(error);
+    const step = this.job.failures.step(error);
     for (const outcome of this.#outcomes) {
-      const located = this.job.located(error, outcome);
+      const located = this.job.failures.located(error, outcome);
       if (located !== error) return { error: located, step, places: [] };
     }
     for (const { definition } of step === undefined ? [] : this.#refs.values()) {
@@ -288,12 +288,12 @@ export class DaemonBuild {
 
   /** What frontends are told of an error for a look into it. */
   inspectable(error: unknown): MessageInitShape<typeof SolveSchema> {
-    const step = this.job.failedStep(error);
+    const step = this.job.failures.step(error);
     const ops =
       step === undefined ? [] : [...this.#refs.values()].flatMap(({ definition }) => definition.ops);
     const bytes = ops.find(({ digest }) => digest === step)?.bytes;
     const op = bytes && fromBinary(OpSchema, bytes);
-    const { inputs = [], mounts = [], subject } = this.job.leftBehind(error) ?? {};
+    const { inputs = [], mounts = [], subject } = this.job.failures.leftBehind(error) ?? {};
     const about = subject && ({ case: subject.kind, value: { index: BigInt(subject.index) } } as const);
     return {
       op,

@@ -44,7 +44,8 @@ export async function exchange(request: HttpRequest): Promise<HttpResponse> {
       signal,
       body: body instanceof Uint8Array ? body : (body?.() ?? null),
     });
-    const stream = response.body;
+    // one that nobody reads any more ends with an error
+    const stream = response.body.on("error", () => undefined);
     const bytes = async (): Promise<Buffer> => Buffer.from(await stream.arrayBuffer());
     const headers = Object.fromEntries(
       Object.entries(response.headers).map(([name, value]) => [

@@ -180,6 +180,8 @@ async function follow(
       headers: isFirst && authorization !== undefined ? headers : others,
       signal,
     });
+    // one that nobody reads any more ends with an error
+    response.body.on("error", () => undefined);
     const location = first(response.headers["location"]);
     if (![301, 302, 303, 307, 308].includes(response.statusCode) || location === undefined)
       return {

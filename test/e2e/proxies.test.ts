@@ -42,6 +42,7 @@ beforeAll(async () => {
     asked.push(request.url!);
     seen.push(request.headers.authorization);
     const elsewhere = /^http:\/\/files\.test\/moved$/.test(request.url!);
+    if (request.url!.endsWith("/missing")) response.writeHead(404);
     if (elsewhere) response.writeHead(302, { location: "http://other.test:6000/file" });
     response.end(elsewhere ? "" : "from afar");
   });
@@ -98,6 +99,12 @@ it("follows to where a file is now, on any port, and tells nobody else who asks"
   expect(file("got")).toBe("from afar");
   expect(asked).toEqual(["http://files.test/moved", "http://other.test:6000/file"]);
   expect(seen).toEqual(["Bearer mine", undefined]);
+});
+
+it("says what a server answers, and nothing more", async () => {
+  const { status, stderr } = await build("FROM scratch\nADD http://files.test/missing /got\n");
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/failed to load cache key: invalid response status 404\s*$/);
 });
 
 it("is not asked for what is here, or where NO_PROXY says so", async () => {
