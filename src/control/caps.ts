@@ -9,7 +9,7 @@ source.local.excludepatterns source.local.sharedkeyhint source.local.differ sour
 source.git source.git.keepgitdir source.git.fullurl source.git.httpauth source.git.knownsshhosts
 source.git.mountsshsock source.git.subdir source.git.checksum source.git.skipsubmodules
 source.http source.http.auth source.http.checksum source.http.perm soruce.http.uidgid source.http.header
-source.ocilayout
+source.ocilayout source.buildop.llbfilename
 exec.meta.base exec.meta.cgroup.parent exec.meta.network exec.meta.proxyenv exec.meta.security exec.meta.security.devices.v1
 exec.meta.setsdefaultpath exec.meta.ulimit exec.meta.cdi exec.meta.removemountstubs.recursive
 exec.mount.bind exec.mount.bind.readwrite-nooutput exec.mount.cache exec.mount.cache.sharing exec.mount.selector

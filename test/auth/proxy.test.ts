@@ -1,10 +1,11 @@
 // A proxy between us and Azure, as the environment names it.
 import { createServer, type Server } from "node:http";
-import { connect, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { bluekilnAside, KEY, makeContext, startServices, type Services } from "../support/services.js";
+import { tunnel } from "../support/tunnel.js";
 
 let services: Services;
 let proxy: Server;
@@ -13,14 +14,7 @@ beforeAll(async () => {
   services = await startServices();
   proxy = createServer().on("connect", (request, client, head) => {
     asked.push(request.url!);
-    const [host, port] = request.url!.split(":");
-    const server = connect(Number(port), host, () => {
-      client.write("HTTP/1.1 200 OK\r\n\r\n");
-      server.write(head);
-      server.pipe(client).pipe(server);
-    });
-    server.on("error", () => client.destroy());
-    client.on("error", () => server.destroy());
+    tunnel(client, head, request.url!);
   });
   await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
 });

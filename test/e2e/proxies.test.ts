@@ -1,12 +1,13 @@
 // Registries and files behind URLs through a proxy, as the environment names it; whoever is here is asked directly.
 import { createServer, request as httpRequest, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { connect, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { makeCertificates } from "../support/certificates.js";
 import { bluekilnAside, makeContext, startServices, type Services } from "../support/services.js";
+import { tunnel } from "../support/tunnel.js";
 
 let services: Services;
 let authority: string;
@@ -48,14 +49,7 @@ beforeAll(async () => {
   });
   through.on("connect", (request, client, head) => {
     asked.push(request.url!);
-    const [host, port] = registry.split(":");
-    const upstream = connect(Number(port), host, () => {
-      client.write("HTTP/1.1 200 OK\r\n\r\n");
-      upstream.write(head);
-      upstream.pipe(client).pipe(upstream);
-    });
-    upstream.on("error", () => client.destroy());
-    client.on("error", () => upstream.destroy());
+    tunnel(client, head, registry);
   });
   proxy = `http://${await listen(through)}`;
 });
