@@ -247,11 +247,13 @@ describe("cache mounts", () => {
   const mount = (options: string, command: string): string =>
     dockerfile(`RUN --mount=type=cache,target=/c,id=m${options} ${command}`);
   /** Builds both at once; the second begins when the first is in its step. */
-  async function both(options: string): Promise<string[]> {
+  async function both(options: string, firstWaits = "sleep 2"): Promise<string[]> {
     const state = stateDir();
     const outs = [1, 2].map((n) => join(services.work, `mount-${options.replace(/\W/g, "")}-${n}`));
-    const context = (n: number): string =>
-      mount(options, `echo start${n} >> /c/log; sleep ${3 - n}; echo end${n} >> /c/log; cp /c/log /log`);
+    const context = (n: number): string => {
+      const wait = n === 1 ? firstWaits : "true";
+      return mount(options, `echo start${n} >> /c/log; ${wait}; echo end${n} >> /c/log; cp /c/log /log`);
+    };
     const first = bluekilnAside(["build", "--state-dir", state, "--output", outs[0]!, context(1)]);
     const seen = (): boolean =>
       readdirSync(join(state, "caches")).some((name) => existsSync(join(state, "caches", name, "fs/log")));
@@ -264,7 +266,9 @@ describe("cache mounts", () => {
   }
 
   it("shared: both at once", async () => {
-    expect(await both("")).toEqual(["start1 start2 end2 end1", "start1 start2 end2"]);
+    const untilSecondEnds =
+      'until case "$(cat /c/log)" in *end2*) true;; *) false;; esac; do sleep 0.1; done';
+    expect(await both("", untilSecondEnds)).toEqual(["start1 start2 end2 end1", "start1 start2 end2"]);
   });
 
   it("locked: one after the other", async () => {
