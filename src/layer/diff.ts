@@ -86,7 +86,8 @@ class Differ {
 
   async #whiteout(name: BytePath): Promise<void> {
     const { lower } = this.#options;
-    if (lower === undefined || !lstatMaybe(join(lower, name))) return;
+    // what was there is gone; a layer that stands on nothing is what differs between two results, and says it all
+    if (lower !== undefined && !lstatMaybe(join(lower, name))) return;
     await this.#parents(name);
     const slash = name.lastIndexOf("/");
     const hidden = `${name.slice(0, slash + 1)}.wh.${name.slice(slash + 1)}`;

@@ -7,9 +7,12 @@ export function join(folder: BytePath, name: BytePath): BytePath {
   return folder.endsWith("/") ? folder + name : `${folder}/${name}`;
 }
 
-/** Names in byte order. */
+/** Names in byte order. overlayfs lists whiteouts too, in folders that only one of its layers has: nothing is there. */
 export function listNames(folder: BytePath): BytePath[] {
-  return readdirSync(fsPath(folder), { encoding: "latin1" }).sort();
+  return readdirSync(fsPath(folder), { encoding: "latin1", withFileTypes: true })
+    .filter((entry) => !entry.isCharacterDevice() || lstatMaybe(join(folder, entry.name)) !== undefined)
+    .map(({ name }) => name)
+    .sort();
 }
 
 export function lstat(path: BytePath): BigIntStats {

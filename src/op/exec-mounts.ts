@@ -25,7 +25,8 @@ export class ExecMounts {
   readonly #mounts: readonly Mount[];
   readonly #description: string;
   readonly #changed = new Map<Mount, Changes>();
-  readonly #held: CacheMount[] = [];
+  /** folders of cache mounts by id and base: an id that is mounted twice is one folder, locked once */
+  readonly #caches = new Map<string, CacheMount>();
   #inputs: readonly (Ref | undefined)[] = [];
 
   /** @param description of what runs: "exec /bin/sh -c make" */
@@ -96,7 +97,7 @@ export class ExecMounts {
 
   async release(): Promise<void> {
     for (const { tree } of this.#changed.values()) await this.#context.refs.discard(tree.upper);
-    for (const mount of this.#held) mount.release();
+    for (const cache of this.#caches.values()) cache.release();
   }
 
   /** Layers to write to on top of what is mounted. */
@@ -127,12 +128,14 @@ export class ExecMounts {
       case "TMPFS":
         return { destination, readonly, source: { kind: "tmpfs", size: mount.TmpfsOpt?.size ?? 0 } };
       case "CACHE": {
-        const acquired = await this.#acquireCache(mount, this.#inputs[mount.input], signal);
-        this.#held.push(acquired);
+        const base = this.#inputs[mount.input];
+        const key = `${mount.cacheOpt?.ID}\0${base?.id}`;
+        const cache = this.#caches.get(key) ?? (await this.#acquireCache(mount, base, signal));
+        this.#caches.set(key, cache);
         return {
           destination,
           readonly,
-          source: { kind: "cache", folder: acquired.folder, selector: mount.selector },
+          source: { kind: "cache", folder: cache.folder, selector: mount.selector },
         };
       }
       case "SECRET": {

@@ -46,18 +46,20 @@ export class ExecOp implements Op<RefResult> {
     if (cdiDevices.length > 0)
       checkDevicesAllowed(cdiDevices, await this.#context.devices(), this.#context.entitlements);
     const inputs = Array.from({ length: this.#inputCount }, (_, i) => {
-      const mounts = this.#exec.mounts.filter((mount) => mount.input === i);
-      const paths = mounts.map((mount) => posix.join("/", mount.selector));
-      const isByContent = mounts.every(({ contentCache, dest }) =>
-        contentCache === "DEFAULT" ? dest !== "/" : contentCache === "ON",
+      const mounts = this.#exec.mounts.filter(
+        ({ input, mountType }) => input === i && (mountType === "BIND" || mountType === "CACHE"),
       );
+      if (mounts.length === 0) return {};
+      const paths = mounts.map(mountedPath);
+      const isByContent = mounts.map(isKnownByContent).at(-1)!;
+      const selectors = paths.includes("/") ? ["/"] : paths;
       return {
         selector: selectorDigest(paths),
         ...(isByContent && {
           contentDigest: contentDigest(
             this.#context,
             i,
-            paths.map((path) => pathSelector(path, true)),
+            selectors.map((path) => pathSelector(path, true)),
             isLocalResult,
           ),
         }),
@@ -172,6 +174,27 @@ function notCompleted(args: readonly string[]): string {
   return `process ${JSON.stringify(args.join(" "))} did not complete successfully`;
 }
 
+function mountedPath({ selector }: Mount): string {
+  return posix.join("/", selector);
+}
+
+/**
+ * Whether what is mounted counts by its content. Where a result is kept of a part of it, the rest would be in that result
+ * unseen. @throws BuildError LLB_INVALID if the content is asked for nevertheless
+ */
+function isKnownByContent(mount: Mount): boolean {
+  const isSafe = mount.output < 0 || mount.readonly || mountedPath(mount) === "/";
+  switch (mount.contentCache) {
+    case "OFF":
+      return false;
+    case "ON":
+      if (!isSafe) throw new BuildError("LLB_INVALID", `invalid mount cache content of ${mount.dest}`);
+      return true;
+    case "DEFAULT":
+      return isSafe && mount.dest !== "/";
+  }
+}
+
 /** The text behind an exec op's key. What does not change the result is left out: see docs/dev/cache.md. */
 export function execKey(exec: ExecBody, platform: Platform): string {
   const { meta } = exec;
@@ -216,10 +239,12 @@ export function execKey(exec: ExecBody, platform: Platform): string {
 function isDefaultRoot(mount: Mount): boolean {
   return (
     mount.dest === "/" &&
-    mount.input === 0 &&
-    mount.output === 0 &&
     !mount.readonly &&
-    mount.mountType === "BIND"
+    mount.mountType === "BIND" &&
+    !mount.cacheOpt &&
+    !mount.SSHOpt &&
+    !mount.secretOpt &&
+    mount.resultID === ""
   );
 }
 
@@ -233,7 +258,10 @@ function mountKey(mount: Mount): GoValue {
       optional: opt.optional || undefined,
     };
   const { cacheOpt } = mount;
-  const ownId = cacheOpt && cacheOpt.sharing === "SHARED" && cacheOpt.ID.endsWith(`/${mount.dest}`);
+  // an id that says no more than the place does, as the Dockerfile frontend makes them ("namespace/place")
+  const id = cacheOpt?.ID ?? "";
+  const isOwnId =
+    cacheOpt?.sharing === "SHARED" && (id === mount.dest || id.slice(id.indexOf("/") + 1) === mount.dest);
   return {
     input: mount.input || undefined,
     dest: mount.dest,
@@ -241,9 +269,11 @@ function mountKey(mount: Mount): GoValue {
     readonly: mount.readonly || undefined,
     mountType: enums.MOUNT_TYPES.indexOf(mount.mountType) || undefined,
     TmpfsOpt: mount.TmpfsOpt && { size: mount.TmpfsOpt.size || undefined },
-    cacheOpt: cacheOpt && (ownId ? { ID: cacheOpt.ID } : {}),
+    cacheOpt: cacheOpt && (isOwnId ? { ID: id || undefined } : {}),
     secretOpt: credential(mount.secretOpt),
     SSHOpt: credential(mount.SSHOpt),
+    resultID: mount.resultID || undefined,
+    contentCache: enums.CONTENT_CACHE.indexOf(mount.contentCache) || undefined,
   };
 }
 

@@ -5,7 +5,7 @@ import type { ChownOpt, DefinitionOp, FileAction, FileOp as FileBody, UserOpt } 
 import type { Ref } from "../snapshot/index.js";
 import { TaskError } from "../worker/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import { contentDigest, selectorDigest, type Selector } from "./content-key.js";
+import { contentDigest, pathSelector, selectorDigest, type Selector } from "./content-key.js";
 import type { OpContext, RefResult } from "./context.js";
 import { isLocalResult } from "./local-op.js";
 
@@ -23,9 +23,11 @@ export class FileOp implements Op<RefResult> {
   async cacheMaps(): Promise<readonly CacheMap<RefResult>[]> {
     const inputs = Array.from({ length: this.#inputCount }, (_, i) => {
       if (this.#actions.some((action) => action.input === i)) return {};
-      const selectors = this.#actions.flatMap((action) =>
-        action.secondaryInput === i ? selectorOf(action) : [],
-      );
+      const selectors = this.#actions.flatMap((action) => [
+        ...namesRead(action, i),
+        ...(action.secondaryInput === i ? selectorOf(action) : []),
+      ]);
+      if (selectors.length === 0) return {};
       // longest first, as BuildKit sorts them
       const paths = selectors.map(({ path }) => path).sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
       return {
@@ -123,6 +125,30 @@ function batches(actions: readonly FileAction[], inputCount: number): FileAction
 
 function describe(action: FileAction): string {
   return action.kind === "copy" ? `copy ${action.copy.src} ${action.copy.dest}` : action.kind;
+}
+
+/** Files in which the names of owners are looked up. @param index of the input they are looked up in */
+function namesRead(action: FileAction, index: number): Selector[] {
+  const owner = ownerOf(action);
+  const looksIn = (opt: UserOpt | undefined): boolean => opt?.kind === "byName" && opt.input === index;
+  return [
+    ...(looksIn(owner?.user) ? [pathSelector("/etc/passwd", true)] : []),
+    ...(looksIn(owner?.group) ? [pathSelector("/etc/group", true)] : []),
+  ];
+}
+
+function ownerOf(action: FileAction): ChownOpt | undefined {
+  switch (action.kind) {
+    case "copy":
+      return action.copy.owner;
+    case "mkfile":
+      return action.mkfile.owner;
+    case "mkdir":
+      return action.mkdir.owner;
+    case "symlink":
+    case "rm":
+      return undefined;
+  }
 }
 
 function selectorOf(action: FileAction): Selector[] {

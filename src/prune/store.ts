@@ -59,7 +59,9 @@ export class PruneStore {
     const matches = usageFilter(options.filters);
     const used = records.reduce((sum, { size }) => sum + size, 0);
     const { bavail, bsize } = statfsSync(this.#parts.state.root);
-    let excess = used - keptBytes(options, used, bavail * bsize);
+    const kept = keptBytes(options, used, bavail * bsize);
+    // where nothing is kept, what takes no space goes as well
+    let excess = kept === 0 ? Infinity : used - kept;
     const limit = Date.now() - options.keepDuration;
     const takes = (record: UsageRecord): boolean => {
       if (excess <= 0 || !matches(record) || (record.kind === "internal" && !options.all)) return false;

@@ -99,15 +99,21 @@ export class RefStore {
     await rm(join(this.#state.root, upper, ".."), { recursive: true, force: true });
   }
 
-  /** The changes of one layer on top of another result: same blob, same folder. */
+  /**
+   * The changes of one layer on top of another result: same blob, and the same folder if that says no more than the blob
+   * does. What a step wrote over others may: folders that it only went through, files that are as they were, and folders
+   * that hide all below them.
+   */
   async stack(layer: Ref, parent: Ref | undefined, signal: AbortSignal): Promise<Ref> {
     await this.unpack(layer, signal);
     const blob = await this.pack(layer, signal);
     const { description, createdAt, variants } = layer;
-    const record = { blob, variants, description, createdAt };
+    const record = { blob, variants, description, createdAt, isUnpacked: true };
     const ref = this.table.create({ parent, origin: layer, record });
     ref.providers = layer.providers;
-    await symlink(String(layer.id), join(this.#state.root, layerPath(ref.id)));
+    if (layer.isUnpacked || !layer.parent)
+      await symlink(String(layer.id), join(this.#state.root, layerPath(ref.id)));
+    else await this.unpack(ref, signal);
     return ref;
   }
 
@@ -117,7 +123,7 @@ export class RefStore {
     let chainId: Digest | undefined;
     for (const { descriptor, provider, createdAt } of layers) {
       chainId = chainIdOf(chainId, descriptor);
-      const record = { blob: descriptor, description, createdAt: createdAt ?? Date.now() };
+      const record = { blob: descriptor, description, createdAt: createdAt ?? Date.now(), isUnpacked: true };
       ref = this.table.chained(chainId, { parent: ref, record });
       if (!this.#failed.get(provider)?.has(descriptor.digest)) this.#provide(ref, descriptor, provider);
     }

@@ -10,6 +10,8 @@ export class Ref {
   readonly createdAt: number;
   readonly description: string;
   readonly kind: LayerKind;
+  /** its folder is what a blob says, not what a step wrote */
+  readonly isUnpacked: boolean;
   blob: LayerDescriptor | undefined;
   /** the same content in other compressions */
   variants: readonly LayerDescriptor[];
@@ -27,6 +29,7 @@ export class Ref {
     this.createdAt = record.createdAt;
     this.description = record.description;
     this.kind = record.kind ?? "regular";
+    this.isUnpacked = record.isUnpacked ?? false;
     this.blob = record.blob;
     this.variants = record.variants ?? [];
   }
@@ -39,7 +42,7 @@ export class Ref {
   }
 
   get record(): LayerRecord {
-    const { parent, origin, blob, variants, createdAt, description, kind } = this;
+    const { parent, origin, blob, variants, createdAt, description, kind, isUnpacked } = this;
     return {
       parent: parent?.id,
       blob,
@@ -48,6 +51,7 @@ export class Ref {
       ...(variants.length > 0 && { variants }),
       ...(origin && { origin: origin.id }),
       ...(kind !== "regular" && { kind }),
+      ...(isUnpacked && { isUnpacked }),
     };
   }
 }

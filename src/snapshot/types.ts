@@ -36,6 +36,8 @@ export interface LayerRecord {
   readonly createdAt: number;
   readonly description: string;
   readonly kind?: LayerKind;
+  /** its folder is what a blob says, not what a step wrote */
+  readonly isUnpacked?: boolean;
 }
 
 /** When a layer was used last, and how often. */

@@ -1,7 +1,7 @@
 // Overlay mounts of one thread. Layers are named relative to the state folder, which is the thread's working directory:
 // the options of an overlay mount must fit into one page.
 import { chmodSync, chownSync, mkdirSync } from "node:fs";
-import { lstat } from "../layer/index.js";
+import { join, lstat, readLink } from "../layer/index.js";
 import {
   bytePath,
   changeDirectory,
@@ -56,7 +56,7 @@ export class Mounts implements Disposable {
       target,
       "overlay",
       MS_RDONLY,
-      `lowerdir=${[...lower].reverse().map(bytePath).join(":")}`,
+      this.#lowerdir(lower),
     );
     this.#active.push(target);
     return target;
@@ -75,7 +75,7 @@ export class Mounts implements Disposable {
     mkdirSync(fsPath(this.absolute(work)), { recursive: true });
     const target = this.#folder();
     const options = [
-      `lowerdir=${[...layers].reverse().map(bytePath).join(":")}`,
+      this.#lowerdir(layers),
       `upperdir=${bytePath(upper)}`,
       `workdir=${bytePath(work)}`,
       "index=off",
@@ -114,6 +114,19 @@ export class Mounts implements Disposable {
     // Used again instead of removed: removing what was just a mount point takes milliseconds.
     Mounts.#idle.push(...this.#active);
     this.#active.length = 0;
+  }
+
+  /** Uppermost first. What a layer that comes twice says further down is said again above, and overlayfs takes none twice. */
+  #lowerdir(layers: readonly string[]): string {
+    const folders = [...layers].reverse().map((layer) => this.#original(bytePath(layer)));
+    return `lowerdir=${[...new Set(folders)].join(":")}`;
+  }
+
+  /** The folder of a layer that stands on others than it was made on. */
+  #original(layer: BytePath): BytePath {
+    const path = `${this.#stateRoot}/${layer}`;
+    if (!lstat(path).isSymbolicLink()) return layer;
+    return this.#original(join(layer.slice(0, layer.lastIndexOf("/")), readLink(path)));
   }
 
   #folder(): BytePath {

@@ -81,13 +81,7 @@ export function azblobConfig(
       "azblob: secret_access_key is not base64; use an account key as Azure shows it",
     );
   }
-  const nameText = attributes.get("name");
-  if (nameText === undefined || nameText === "") {
-    throw new BuildError(
-      "AZBLOB_NAME_MISSING",
-      "azblob: name is required; give name=NAME, for example the name of the image",
-    );
-  }
+  const names = (attributes.get("name") ?? "").split(";").filter((name) => name !== "");
   return {
     accountUrl: url.href.replace(/\/+$/, ""),
     accountName,
@@ -95,7 +89,7 @@ export function azblobConfig(
     prefix: pick("prefix", "BUILDKIT_AZURE_STORAGE_PREFIX"),
     manifestsPrefix: attributes.get("manifests_prefix") || "manifests",
     blobsPrefix: attributes.get("blobs_prefix") || "blobs",
-    names: nameText.split(";").filter((name) => name !== ""),
+    names: names.length > 0 ? names : ["buildkit"],
     accountKey: key ? new Secret(key) : undefined,
     clientId: attributes.get("client_id") || undefined,
     tenantId: attributes.get("tenant_id") || undefined,
