@@ -49,6 +49,7 @@ export function frontendRequest(
     }),
     cgroupParent: attrs["cgroup-parent"] ?? "",
     sessionId,
+    localSessions: prefixed(attrs, "local-sessionid:"),
     given: {
       ...(isGiven("context") && { context: definitionOf(inputs["context"]) }),
       // a client that names its folder wants it read
@@ -115,18 +116,18 @@ function namedContexts(attrs: Attrs, inputs: Inputs): Record<string, NamedContex
   const contexts: Record<string, NamedContext> = {};
   for (const [key, value] of Object.entries(prefixed(attrs, "context:"))) {
     const name = key.toLowerCase().replace(/:latest$/, "");
-    const [, scheme, rest] = /^([a-z+-]+):(.*)$/s.exec(value) ?? [];
-    if (scheme === "docker-image") contexts[name] = { kind: "image", reference: rest!.slice(2) };
-    else if (scheme === "local") contexts[name] = { kind: "local", name: rest! };
+    const [, scheme, rest = ""] = /^([a-z+-]+):(.*)$/s.exec(value) ?? [];
+    const reference = rest.replace(/^\/\//, "");
+    if (scheme === "docker-image") contexts[name] = { kind: "image", reference };
+    else if (scheme === "local") contexts[name] = { kind: "local", name: rest };
     else if (scheme === "oci-layout") {
-      const reference = rest!.slice(2);
       contexts[name] = { kind: "layout", store: reference.replace(/[:@].*$/s, ""), reference };
     } else if (scheme === "input") {
-      if (!(rest! in inputs)) throw invalid(`invalid input ${rest!} for ${key}`);
+      if (!(rest in inputs)) throw invalid(`invalid input ${rest} for ${key}`);
       contexts[name] = {
         kind: "input",
-        definition: definitionOf(inputs[rest!]),
-        config: inputConfig(attrs, rest!),
+        definition: definitionOf(inputs[rest]),
+        config: inputConfig(attrs, rest),
       };
     } else contexts[name] = { kind: "remote", url: value };
   }

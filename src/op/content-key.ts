@@ -53,7 +53,12 @@ function withoutCovered(selectors: readonly Selector[]): Selector[] {
       ...new Set(selectors.filter((s) => isPlain(s) && s.followLinks === follow).map((s) => s.path)),
     ];
     return paths
-      .filter((path) => !paths.some((other) => other !== path && path.startsWith(other.endsWith("/") ? other : `${other}/`)))
+      .filter(
+        (path) =>
+          !paths.some(
+            (other) => other !== path && path.startsWith(other.endsWith("/") ? other : `${other}/`),
+          ),
+      )
       .sort()
       .map((path) => pathSelector(path, follow));
   };

@@ -74,12 +74,12 @@ export class ExecOp implements Op<RefResult> {
     if (security === "INSECURE" && !entitlements.has("security.insecure")) {
       throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
     }
-    this.#checkPlatform();
     const edits = cdiDevices.length > 0 ? deviceEdits(cdiDevices, await this.#context.devices()) : NO_EDITS;
     const runtime = { command: this.#context.runtime, cgroups: meta.cgroupParent !== "" };
     // the thread starts while layers are unpacked; a failure shows when the step runs
     worker.perform("probe", { runtime }, signal).catch(() => undefined);
     const prepared = new ExecMounts(this.#context, mounts, `exec ${meta.args.join(" ")}`);
+    let isForeign = false;
     const env = [...meta.env, ...(await secretVariables(this.#context, this.#exec.secretEnv))];
     try {
       const { target, readonlyRoot, others } = await prepared.prepare(
@@ -108,11 +108,19 @@ export class ExecOp implements Op<RefResult> {
           edits,
         },
         signal,
-        { onOutput: (stream, data) => log(this.#vertex, stream, data) },
+        {
+          onOutput: (stream, data) => {
+            isForeign ||= FORMAT_ERROR.test(Buffer.from(data).toString("latin1"));
+            log(this.#vertex, stream, data);
+          },
+        },
       );
       const isValid =
         meta.validExitCodes.length === 0 ? exitCode === 0 : meta.validExitCodes.includes(exitCode);
-      if (!isValid) throw new ExitError(`${notCompleted(meta.args)}: exit code: ${exitCode}`, exitCode);
+      if (!isValid) {
+        const hint = isForeign ? this.#platformHint() : "";
+        throw new ExitError(`${notCompleted(meta.args)}: exit code: ${exitCode}${hint}`, exitCode);
+      }
       return await prepared.results();
     } catch (error) {
       const isKnown = codeOf(error) !== "USER_UNKNOWN";
@@ -124,20 +132,22 @@ export class ExecOp implements Op<RefResult> {
     }
   }
 
-  /** @throws BuildError PLATFORM_UNSUPPORTED if nothing can run programs of the step's platform */
-  #checkPlatform(): void {
+  /** Why a program could not be run, if it is of another platform than this machine. */
+  #platformHint(): string {
     const { Architecture } = this.#platform;
     const host = hostArchitecture();
-    if (Architecture === host || RUNS_ALSO[host] === Architecture) return;
+    if (Architecture === host || RUNS_ALSO[host] === Architecture) return "";
     const emulator = QEMU[Architecture] ?? Architecture;
-    if (existsSync(`/proc/sys/fs/binfmt_misc/qemu-${emulator}`)) return;
-    throw new BuildError(
-      "PLATFORM_UNSUPPORTED",
-      `this machine (linux/${host}) cannot run programs of linux/${Architecture}: no emulator is registered for them; ` +
-        "install qemu-user-static and binfmt-support, or run the step on the build platform (FROM --platform=$BUILDPLATFORM)",
+    if (existsSync(`/proc/sys/fs/binfmt_misc/qemu-${emulator}`)) return "";
+    return (
+      `: this machine (linux/${host}) cannot run programs of linux/${Architecture}: no emulator is registered for them; ` +
+      "install qemu-user-static and binfmt-support, or run the step on the build platform (FROM --platform=$BUILDPLATFORM)"
     );
   }
 }
+
+/** What runtimes and shells say of programs of another machine. */
+const FORMAT_ERROR = /exec format error/i;
 
 /** What processors run besides their own programs. */
 const RUNS_ALSO: Readonly<Record<string, string>> = { amd64: "386", arm64: "arm" };

@@ -2,8 +2,11 @@
 import { join } from "node:path";
 import { BuildError, messageOf } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import { checkoutGit, resolveGit, type GitCommit, type GitRequest } from "../source/index.js";
+import { checkoutGit, redacted, resolveGit, type GitCommit, type GitRequest } from "../source/index.js";
 import { sourceKey, type OpContext, type RefResult } from "./context.js";
+
+/** What git takes: "ssh://", "user@host:path". */
+const TRANSPORT = /^(?:(?:https?|ssh|git|file):\/\/|[^/@]+@[^/:]+:)/;
 
 export class GitOp implements Op<RefResult> {
   readonly #id: string;
@@ -24,11 +27,14 @@ export class GitOp implements Op<RefResult> {
     this.#resolved ??= this.#resolve(signal);
     try {
       const { request, commit } = await this.#resolved;
-      const uri = request.ref === "" ? request.remote : `${request.remote}#${request.ref}`;
-      this.#context.found({ uri, digest: { sha1: commit.commit } });
+      const remote = redacted(request.remote);
+      const uri = request.ref === "" ? remote : `${remote}#${request.ref}`;
+      const algorithm = commit.commit.length === 64 ? "sha256" : "sha1";
+      this.#context.found({ uri, digest: { [algorithm]: commit.commit } });
       const kept = request.keepGitDir ? `.git${commit.ref === "" ? "" : `#${commit.ref}`}` : "";
       const subdir = request.subdir === "" ? "" : `:${request.subdir}`;
-      return [sourceKey(`${commit.commit}${kept}${subdir}`)];
+      const skips = request.skipSubmodules ? "(skip-submodules)" : "";
+      return [sourceKey(`${commit.commit}${kept}${subdir}${skips}`)];
     } catch (error) {
       if (error instanceof BuildError && error.code === "CANCELED") throw error;
       throw new BuildError("GIT_FAILED", `failed to load cache key: ${messageOf(error)}`, { cause: error });
@@ -44,29 +50,36 @@ export class GitOp implements Op<RefResult> {
     const at = this.#id.indexOf("#");
     const [ref, subdir] = (at < 0 ? "" : this.#id.slice(at + 1)).split(/:(.*)/s);
     const socket = this.#attrs["git.mountsshsock"];
+    const url = this.#attrs["git.fullurl"] ?? (at < 0 ? this.#id : this.#id.slice(0, at));
+    const remote = TRANSPORT.test(url) ? url : `https://${url}`;
     return {
-      remote: this.#attrs["git.fullurl"] ?? `https://${at < 0 ? this.#id : this.#id.slice(0, at)}`,
+      remote,
       ref: ref ?? "",
       subdir: subdir ?? "",
       checksum: this.#attrs["git.checksum"] ?? "",
       keepGitDir: this.#attrs["git.keepgitdir"] === "true",
       skipSubmodules: this.#attrs["git.skipsubmodules"] === "true",
-      authorization: await this.#authorization(),
+      authorization: await this.#authorization(remote),
+      knownHosts: this.#attrs["git.knownsshhosts"] ?? "",
       agentSocket: socket === undefined ? undefined : await this.#context.session.agentSocket(socket),
     };
   }
 
-  /** From the secrets that the client may have: a whole header, or a token. */
-  async #authorization(): Promise<string | undefined> {
-    const secret = async (attr: string): Promise<string | undefined> => {
+  /** From the secrets that the client may have: a whole header, or a token; those for the host first. */
+  async #authorization(remote: string): Promise<string | undefined> {
+    const host = URL.canParse(remote) ? new URL(remote).host : "";
+    const secret = async (attr: string, suffix: string): Promise<string | undefined> => {
       const id = this.#attrs[attr];
-      const data = id === undefined ? undefined : await this.#context.session.secret(id);
+      const data = id === undefined ? undefined : await this.#context.session.secret(`${id}${suffix}`);
       return data && Buffer.from(data).toString().trim();
     };
-    const header = await secret("git.authheadersecret");
-    if (header !== undefined) return header;
-    const token = await secret("git.authtokensecret");
-    return token && `basic ${Buffer.from(`x-access-token:${token}`).toString("base64")}`;
+    for (const suffix of [`.${host}`, ""]) {
+      const header = await secret("git.authheadersecret", suffix);
+      if (header !== undefined) return header;
+      const token = await secret("git.authtokensecret", suffix);
+      if (token !== undefined) return `basic ${Buffer.from(`x-access-token:${token}`).toString("base64")}`;
+    }
+    return undefined;
   }
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {

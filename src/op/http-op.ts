@@ -3,7 +3,7 @@ import { chmod, chown, copyFile, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { BuildError, hexOf, messageOf } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import { httpKey, intOf, type HttpFile, type HttpRequest } from "../source/index.js";
+import { httpKey, intOf, redacted, type HttpFile, type HttpRequest } from "../source/index.js";
 import { sourceKey, type OpContext, type RefResult } from "./context.js";
 
 export class HttpOp implements Op<RefResult> {
@@ -23,7 +23,7 @@ export class HttpOp implements Op<RefResult> {
   async cacheMaps(signal: AbortSignal): Promise<readonly CacheMap<RefResult>[]> {
     this.#file ??= this.#resolve(signal);
     const file = await this.#file;
-    this.#context.found({ uri: this.#url, digest: { sha256: hexOf(file.checksum) } });
+    this.#context.found({ uri: redacted(this.#url), digest: { sha256: hexOf(file.checksum) } });
     return [sourceKey(httpKey(file, this.#attrs))];
   }
 
@@ -36,24 +36,25 @@ export class HttpOp implements Op<RefResult> {
   }
 
   async #request(signal: AbortSignal): Promise<HttpRequest> {
-    const { host, pathname } = new URL(this.#url);
+    const { hostname, pathname } = new URL(this.#url);
     // clients serve what comes from their standard input under a name that is nobody's
-    const upload = host === "buildkit-session" ? this.#context.session.upload?.(pathname, signal) : undefined;
-    const authorization = upload ? undefined : await this.#authorization(host);
+    const upload =
+      hostname === "buildkit-session" ? this.#context.session.upload?.(pathname, signal) : undefined;
+    const authorization = upload ? undefined : await this.#authorization(hostname);
     return { url: this.#url, attrs: this.#attrs, authorization, upload };
   }
 
   /** From the secret that the source names, or those that a client may have for the host. */
-  async #authorization(host: string): Promise<string | undefined> {
+  async #authorization(hostname: string): Promise<string | undefined> {
     const secret = async (id: string): Promise<string | undefined> => {
       const data = await this.#context.session.secret(id);
       return data && Buffer.from(data).toString();
     };
     const named = this.#attrs["http.authheadersecret"];
     if (named) return secret(named);
-    const header = await secret(`HTTP_AUTH_HEADER_${host}`);
+    const header = await secret(`HTTP_AUTH_HEADER_${hostname}`);
     if (header !== undefined) return header;
-    const token = await secret(`HTTP_AUTH_TOKEN_${host}`);
+    const token = await secret(`HTTP_AUTH_TOKEN_${hostname}`);
     return token && `Bearer ${token}`;
   }
 

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { transfer } from "../progress/index.js";
 import { BuildError, digestOf } from "../lib/index.js";
+import type { Session } from "../session/index.js";
 import { layerPath, type Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -29,7 +30,8 @@ export class LocalOp implements Op<RefResult> {
   }
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const { refs, session, lastSent, sent, transient } = this.#context;
+    const { refs, lastSent, sent, transient } = this.#context;
+    const session = this.#session;
     const list = (name: string): string[] => JSON.parse(this.#attrs[name] ?? "[]") as string[];
     const selection = {
       followPaths: list("local.followpaths"),
@@ -62,6 +64,11 @@ export class LocalOp implements Op<RefResult> {
     return [{ ref }];
   }
 
+  get #session(): Session {
+    const { session } = this.#context;
+    return session.named?.(this.#attrs["local.session"] ?? "") ?? session;
+  }
+
   /** @throws BuildError LOCAL_INVALID */
   #isMetadataOnly(): boolean {
     const name = "local.metadatatransfer";
@@ -77,7 +84,7 @@ export class LocalOp implements Op<RefResult> {
 
   /** Which folder of which client it is; `undefined` if the client does not say who it is. */
   #key(): string | undefined {
-    const { sharedKey } = this.#context.session;
+    const { sharedKey } = this.#session;
     const hint = this.#attrs["local.sharedkeyhint"] ?? "";
     return sharedKey && digestOf(JSON.stringify([sharedKey, this.#name, hint]));
   }

@@ -3,7 +3,8 @@
 // Secrets go to git in its environment, never on a command line.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, lstat, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, lstat, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
@@ -13,33 +14,62 @@ export interface GitRequest {
   /** branch, tag, commit, or empty for the remote's HEAD */
   readonly ref: string;
   readonly subdir: string;
-  /** the commit has to begin with it */
+  /** what the ref names, or the commit behind it, has to begin with it */
   readonly checksum: string;
   readonly keepGitDir: boolean;
   readonly skipSubmodules: boolean;
   /** value of an Authorization header for http remotes */
   readonly authorization: string | undefined;
   readonly agentSocket: string | undefined;
+  /** lines as of ssh's known_hosts; empty: any host is taken for what it says */
+  readonly knownHosts: string;
 }
 
 export interface GitCommit {
+  /** or the annotated tag before it, if that was asked for */
   readonly commit: string;
   /** full name of the ref it was found by; empty for a commit */
   readonly ref: string;
 }
 
+const MASK = "xxxxx";
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
-/** @throws BuildError GIT_FAILED, GIT_REF_MISSING, CHECKSUM_MISMATCH */
-export async function resolveGit(request: GitRequest, signal: AbortSignal): Promise<GitCommit> {
-  const found = COMMIT.test(request.ref) ? { commit: request.ref, ref: "" } : await findRef(request, signal);
-  const { checksum } = request;
-  if (checksum !== "" && !found.commit.startsWith(checksum.toLowerCase()))
-    throw new BuildError("CHECKSUM_MISMATCH", `expected checksum to match ${checksum}, got ${found.commit}`);
-  return found;
+interface FoundRef extends GitCommit {
+  /** what the ref names itself: an annotated tag, or the commit */
+  readonly object: string;
 }
 
-async function findRef(request: GitRequest, signal: AbortSignal): Promise<GitCommit> {
+/**
+ * A checksum that is a whole commit says all there is to know: nobody is asked, and whether the ref is that is seen when it
+ * is checked out.
+ * @throws BuildError GIT_FAILED, GIT_REF_INVALID, GIT_REF_MISSING, CHECKSUM_INVALID, CHECKSUM_MISMATCH
+ */
+export async function resolveGit(request: GitRequest, signal: AbortSignal): Promise<GitCommit> {
+  const { ref, checksum, keepGitDir } = request;
+  if (ref.startsWith("-")) throw new BuildError("GIT_REF_INVALID", `invalid git ref ${JSON.stringify(ref)}`);
+  if (!/^[0-9a-f]*$/i.test(checksum))
+    throw new BuildError(
+      "CHECKSUM_INVALID",
+      `invalid checksum ${checksum} for Git URL, expected hex commit hash`,
+    );
+  if (COMMIT.test(checksum) && !keepGitDir) return { commit: checksum, ref };
+  if (COMMIT.test(ref)) {
+    checkObject(request, { commit: ref, ref: "", object: ref });
+    return { commit: ref, ref: "" };
+  }
+  const found = await findRef(request, signal);
+  checkObject(request, found);
+  return { commit: found.commit, ref: found.ref };
+}
+
+function checkObject({ checksum }: GitRequest, { commit, object }: FoundRef): void {
+  const wanted = checksum.toLowerCase();
+  if (!commit.startsWith(wanted) && !object.startsWith(wanted))
+    throw new BuildError("CHECKSUM_MISMATCH", `expected checksum to match ${checksum}, got ${object}`);
+}
+
+async function findRef(request: GitRequest, signal: AbortSignal): Promise<FoundRef> {
   const { remote, ref } = request;
   const patterns = ref === "" ? ["HEAD"] : [ref, `${ref}^{}`];
   let listing: string;
@@ -61,8 +91,9 @@ async function findRef(request: GitRequest, signal: AbortSignal): Promise<GitCom
   const names = ref === "" ? ["HEAD"] : [ref, `refs/heads/${ref}`, `refs/tags/${ref}`];
   for (const name of names) {
     // an annotated tag stands for the commit behind it
-    const commit = refs.get(`${name}^{}`) ?? refs.get(name);
-    if (commit !== undefined) return { commit, ref: name === "HEAD" ? head : name };
+    const object = refs.get(name);
+    const commit = refs.get(`${name}^{}`) ?? object;
+    if (commit !== undefined) return { commit, ref: name === "HEAD" ? head : name, object: object ?? commit };
   }
   throw new BuildError(
     "GIT_REF_MISSING",
@@ -82,12 +113,21 @@ export async function checkoutGit(
   work: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { remote, subdir, keepGitDir, skipSubmodules } = request;
+  const { remote, subdir, keepGitDir, skipSubmodules, checksum } = request;
+  // it was not compared with what the ref is yet
+  if (commit === checksum)
+    checkObject(
+      request,
+      COMMIT.test(request.ref)
+        ? { commit: request.ref, ref: "", object: request.ref }
+        : await findRef(request, signal),
+    );
   const tree = join(work, "tree");
   await mkdir(tree, { recursive: true });
   const run = (...args: string[]): Promise<string> => git(args, request, tree, signal);
+  const format = commit.length === 64 ? ["--object-format=sha256"] : [];
   try {
-    await run("-c", "init.defaultBranch=master", "init", "--quiet");
+    await run("-c", "init.defaultBranch=master", "init", "--quiet", ...format);
     await run("remote", "add", "origin", remote);
     await fetchCommit(run, commit, ref);
     await run("checkout", "--quiet", "--force", "--detach", commit);
@@ -157,11 +197,56 @@ async function moveContents(from: string, to: string): Promise<void> {
   await chmod(to, mode & 0o7777);
 }
 
+/** Servers that only hand out files know nothing of depths: from them, and from what they lead to, everything is taken. */
 async function git(
   args: readonly string[],
-  { authorization, agentSocket }: GitRequest,
+  request: GitRequest,
   folder: string | undefined,
   signal: AbortSignal,
+): Promise<string> {
+  try {
+    return await runGit(args, request, folder, signal);
+  } catch (error) {
+    const whole = args.filter((arg) => !arg.startsWith("--depth="));
+    if (whole.length === args.length || !/--depth|shallow/.test(messageOf(error))) throw error;
+    return runGit(whole, request, folder, signal);
+  }
+}
+
+async function runGit(
+  args: readonly string[],
+  { authorization, agentSocket, knownHosts }: GitRequest,
+  folder: string | undefined,
+  signal: AbortSignal,
+): Promise<string> {
+  if (knownHosts === "") return spawnGit(args, { authorization, agentSocket, folder, signal });
+  const own = await mkdtemp(join(tmpdir(), "bluekiln-git-"));
+  try {
+    const knownHostsFile = join(own, "known_hosts");
+    await writeFile(knownHostsFile, knownHosts, { mode: 0o600 });
+    return await spawnGit(args, { authorization, agentSocket, folder, signal, knownHostsFile });
+  } finally {
+    await rm(own, { recursive: true, force: true });
+  }
+}
+
+function sshHosts(file: string | undefined): string {
+  return file === undefined
+    ? "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    : `-o StrictHostKeyChecking=yes -o UserKnownHostsFile=${file}`;
+}
+
+interface GitCall {
+  readonly authorization: string | undefined;
+  readonly agentSocket: string | undefined;
+  readonly folder: string | undefined;
+  readonly knownHostsFile?: string;
+  readonly signal: AbortSignal;
+}
+
+async function spawnGit(
+  args: readonly string[],
+  { authorization, agentSocket, folder, knownHostsFile, signal }: GitCall,
 ): Promise<string> {
   const config: [string, string][] = [["protocol.file.allow", "never"]];
   if (authorization !== undefined) config.push(["http.extraheader", `Authorization: ${authorization}`]);
@@ -172,7 +257,7 @@ async function git(
     GIT_CONFIG_NOSYSTEM: "1",
     GIT_CONFIG_GLOBAL: "/dev/null",
     GIT_TERMINAL_PROMPT: "0",
-    GIT_SSH_COMMAND: "ssh -F /dev/null -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null",
+    GIT_SSH_COMMAND: `ssh -F /dev/null ${sshHosts(knownHostsFile)}`,
     GIT_CONFIG_COUNT: String(config.length),
     ...(agentSocket !== undefined && { SSH_AUTH_SOCK: agentSocket }),
   };
@@ -203,7 +288,11 @@ async function git(
   }
 }
 
-/** Without user and password. */
-function redacted(remote: string): string {
-  return remote.replace(/^([a-z]+:\/\/)[^/@]*@/, "$1");
+/** A URL whose user and password nobody sees. */
+export function redacted(remote: string): string {
+  return remote.replace(
+    /^([a-z][a-z0-9+.-]*:\/\/)([^/@:]*)(:[^/@]*)?@/i,
+    (_, scheme: string, user: string, password: string | undefined) =>
+      `${scheme}${user && MASK}${password === undefined ? "" : `:${MASK}`}@`,
+  );
 }

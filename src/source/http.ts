@@ -4,8 +4,9 @@
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { basename } from "node:path";
-import { Readable } from "node:stream";
+import { PassThrough, Readable, type Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
 import { BuildError, dialError, digestOf, goJson, isDigest, type Digest } from "../lib/index.js";
 import type { BlobStore, Table } from "../content/index.js";
 import { connectionsTo } from "../registry/index.js";
@@ -42,6 +43,10 @@ const REDIRECTS = 10;
 /** Contents of one URL that are remembered. */
 const MAX_KNOWN = 10;
 const HEADER = "http.header.";
+const HEADERS: Readonly<Record<string, string>> = { accept: "Accept", "user-agent": "User-Agent" };
+
+/** Servers that know BuildKit take this for it. */
+const USER_AGENT = "buildkit/v0.25 bluekiln";
 
 export class HttpSource {
   readonly #blobs: BlobStore;
@@ -112,7 +117,8 @@ export class HttpSource {
       response.body.destroy();
       throw new BuildError("HTTP_STATUS", `invalid response status ${response.status}`);
     }
-    const checksum = await this.#store(response.body);
+    const isPacked = response.header("content-encoding")?.toLowerCase() === "gzip";
+    const checksum = await this.#store(response.body, isPacked ? createGunzip() : new PassThrough());
     const file = {
       filename: filenameOf(request.url, request.attrs, response.header("content-disposition")),
       checksum,
@@ -127,11 +133,11 @@ export class HttpSource {
     return file;
   }
 
-  async #store(body: Readable): Promise<Digest> {
+  async #store(body: Readable, unpack: Transform = new PassThrough()): Promise<Digest> {
     const temporary = this.#blobs.temporaryFile();
     const hash = createHash("sha256");
-    body.on("data", (chunk: Buffer) => hash.update(chunk));
-    await pipeline(body, createWriteStream(temporary));
+    unpack.on("data", (chunk: Buffer) => hash.update(chunk));
+    await pipeline(body, unpack, createWriteStream(temporary));
     const checksum = `sha256:${hash.digest("hex")}` as Digest;
     this.#blobs.adopt(temporary, checksum);
     return checksum;
@@ -144,12 +150,11 @@ async function send(
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
-  const own = Object.entries(attrs).flatMap(([key, value]) =>
-    key.startsWith(HEADER) ? [[key.slice(HEADER.length), value] as const] : [],
-  );
   const all = {
-    "user-agent": "bluekiln",
-    ...Object.fromEntries(own.map(([name, value]) => [name.toLowerCase(), value])),
+    "user-agent": USER_AGENT,
+    // as Go's client asks of itself
+    "accept-encoding": "gzip",
+    ...Object.fromEntries(headersOf(attrs).map(({ Name, Value }) => [Name.toLowerCase(), Value])),
     ...headers,
     ...(authorization !== undefined && { authorization }),
   };
@@ -208,6 +213,15 @@ function comparable(etag: string): string {
   return etag.replace(/^W\//, "");
 }
 
+/** The headers that a graph may set, by their names as Go writes them, in order. */
+function headersOf(attrs: Readonly<Record<string, string>>): { Name: string; Value: string }[] {
+  return Object.entries(attrs)
+    .filter(([key]) => key.startsWith(HEADER))
+    .map(([key, Value]) => ({ Name: HEADERS[key.slice(HEADER.length).toLowerCase()] ?? "", Value }))
+    .filter(({ Name }) => Name !== "")
+    .sort((a, b) => (a.Name < b.Name ? -1 : 1));
+}
+
 /** What is asked for, as far as its answer is remembered. */
 function keyOf({ url, attrs }: HttpRequest): string {
   const about = Object.entries(attrs).filter(([key]) => key.startsWith("http."));
@@ -230,10 +244,7 @@ export function intOf(text: string | undefined): number {
 
 /** What the cache key says; the time is left out where a checksum fixes the content. */
 export function httpKey(file: HttpFile, attrs: Readonly<Record<string, string>>): Digest {
-  const headers = Object.entries(attrs)
-    .filter(([key]) => key.startsWith(HEADER))
-    .map(([key, Value]) => ({ Name: key.slice(HEADER.length), Value }))
-    .sort((a, b) => (a.Name < b.Name ? -1 : 1));
+  const headers = headersOf(attrs);
   return digestOf(
     goJson({
       Filename: file.filename,

@@ -47,6 +47,7 @@ async function session(lent: Partial<Lent>): Promise<RemoteSession> {
     sharedKey: "",
     channel: new Channel(connection),
     methods,
+    find: () => undefined,
     stateRoot: folder,
     own: folder,
   });

@@ -27,6 +27,8 @@ export interface RemoteSessionOptions {
   /** see Session */
   readonly sharedKey: string;
   readonly channel: Channel;
+  /** another session that is open now */
+  readonly find: (id: string) => RemoteSession | undefined;
   /** methods that the client serves: "/moby.filesync.v1.FileSync/DiffCopy" */
   readonly methods: ReadonlySet<string>;
   readonly stateRoot: string;
@@ -52,6 +54,10 @@ export class RemoteSession implements Session, CredentialSource {
   /** fires when the client has gone */
   get closed(): AbortSignal {
     return this.#closed.signal;
+  }
+
+  named(id: string): RemoteSession {
+    return this.#options.find(id) ?? this;
   }
 
   async takeFolder(

@@ -71,7 +71,8 @@ function withOptions(base: Base, query: string, fragment: string): GitRef {
     const values = parameters.getAll(key);
     if (values.length > 1) throw new Error(`query ${goQuote(key)} has multiple values`);
     const value = values[0]!;
-    if (value === "") throw new Error(`query ${goQuote(key)} has no value`);
+    const isFlag = key === "keep-git-dir" || key === "submodules";
+    if (value === "" && !isFlag) throw new Error(`query ${goQuote(key)} has no value`);
     if (key === "ref") ref = agree("ref", ref, value);
     else if (key === "tag") ref = agree("ref", ref, prefixed("refs/tags/", value));
     else if (key === "branch") ref = agree("ref", ref, prefixed("refs/heads/", value));
@@ -94,7 +95,7 @@ function cleanSubdir(path: string): string {
 }
 
 function boolean(key: string, text: string): boolean {
-  const value = parseBool(text);
+  const value = text === "" || parseBool(text);
   if (value === undefined) throw new Error(`invalid ${key} value: ${goQuote(text)}`);
   return value;
 }

@@ -2,6 +2,7 @@
 import { local, marshal, type Output, type SourceInfo } from "../../llb/index.js";
 import { codeOf, messageOf, wrapError } from "../../lib/index.js";
 import type { FrontendHost, FrontendRequest } from "../types.js";
+import { sessionOf } from "./convert/context.js";
 import { readIgnoreFile } from "./ignore.js";
 import { Linter, parseLintOptions } from "./lint/index.js";
 import { inSubdir, remoteContext } from "./remote-context.js";
@@ -20,7 +21,7 @@ export async function loadDockerfile(
   request: FrontendRequest,
   host: FrontendHost,
 ): Promise<LoadedDockerfile> {
-  const { sessionId, given = {} } = request;
+  const { given = {} } = request;
   const { dockerfileName = "dockerfile" } = given;
   const remote = await remoteContext(request, host);
   const isInContext = remote !== undefined && !request.hasOwnDockerfile;
@@ -31,7 +32,12 @@ export async function loadDockerfile(
   const folder = (): Output =>
     local(
       dockerfileName,
-      { sessionId, sharedKeyHint: dockerfileName, followPaths: wanted, differ: "none" },
+      {
+        sessionId: sessionOf(request, dockerfileName),
+        sharedKeyHint: dockerfileName,
+        followPaths: wanted,
+        differ: "none",
+      },
       { customName: `[internal] load build definition from ${filename}` },
     );
   const definition = (!isInContext && given.dockerfile) || marshal(isInContext ? remote.output : folder());
@@ -48,11 +54,16 @@ export async function loadDockerfile(
 
 async function contextIgnore(request: FrontendRequest, host: FrontendHost): Promise<Uint8Array | undefined> {
   const name = ".dockerignore";
-  const { sessionId, given: { contextName = "context" } = {} } = request;
+  const { given: { contextName = "context" } = {} } = request;
   const definition = marshal(
     local(
       contextName,
-      { sessionId, sharedKeyHint: `${contextName}-${name}`, followPaths: [name], differ: "none" },
+      {
+        sessionId: sessionOf(request, contextName),
+        sharedKeyHint: `${contextName}-${name}`,
+        followPaths: [name],
+        differ: "none",
+      },
       { customName: `[internal] load ${name}` },
     ),
   );

@@ -19,7 +19,7 @@ import type { FrontendHost, FrontendRequest, NamedContext, ResolvedImage } from 
 import { readIgnoreFile } from "../ignore.js";
 import { gitContext } from "../remote-context.js";
 import { withLocation } from "../source-error.js";
-import { followPaths, type ConvertContext } from "./context.js";
+import { followPaths, sessionOf, type ConvertContext } from "./context.js";
 import { emptyImage, parseImageConfig } from "./image-config.js";
 import { formatPlatform } from "./platform.js";
 import type { StageState } from "./stage-state.js";
@@ -87,6 +87,10 @@ export class BaseResolver {
       const named = this.namedContext(baseName);
       if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
       if (named?.kind === "input") return this.#useInput(state, named);
+      if (named?.kind === "image" && named.reference === SCRATCH) {
+        state.image = emptyImage(state.platform);
+        return;
+      }
       if (named?.kind === "remote") return this.#useRemoteContext(state, baseName, named.url);
       await this.#useImage(state, named?.reference ?? baseName, named && { name: baseName, context: named });
     } catch (error) {
@@ -171,17 +175,18 @@ export class BaseResolver {
 
   async #useLocalContext(state: StageState, name: string): Promise<void> {
     const { host, request } = this.#input;
+    const sessionId = sessionOf(request, name);
     const hint = `context:${name}-`;
     const ignore = local(
       name,
-      { sessionId: request.sessionId, sharedKeyHint: hint, followPaths: [".dockerignore"], differ: "none" },
+      { sessionId, sharedKeyHint: hint, followPaths: [".dockerignore"], differ: "none" },
       { customName: `[context ${name}] load .dockerignore` },
     );
     const files = await host.readFiles(marshal(ignore), [".dockerignore"]);
     const excludes = readIgnoreFile(files.get(".dockerignore"));
     this.#localContexts.set(state, { name, excludes, paths: new Set() });
     state.image = emptyImage(state.platform);
-    state.output = local(name, { sessionId: request.sessionId, sharedKeyHint: hint }, {});
+    state.output = local(name, { sessionId, sharedKeyHint: hint }, {});
   }
 
   #useInput(state: StageState, { definition, config }: Extract<NamedContext, { kind: "input" }>): void {
@@ -204,7 +209,7 @@ export class BaseResolver {
       const real = local(
         name,
         {
-          sessionId: this.#input.request.sessionId,
+          sessionId: sessionOf(this.#input.request, name),
           sharedKeyHint: `context:${name}-`,
           followPaths: followPaths(paths),
           excludePatterns: excludes,

@@ -71,11 +71,11 @@ export class ConvertContext {
   /** Fills in the build context, now that all paths are known. */
   sealContext(): void {
     if (!this.#context || this.#isRemote) return;
-    const { sessionId, given: { contextName = "context" } = {} } = this.request;
+    const { given: { contextName = "context" } = {} } = this.request;
     const real = local(
       contextName,
       {
-        sessionId,
+        sessionId: sessionOf(this.request, contextName),
         sharedKeyHint: contextName,
         followPaths: followPaths(this.contextPaths),
         excludePatterns: this.excludes,
@@ -88,6 +88,11 @@ export class ConvertContext {
   locations(range: Range | undefined): readonly Location[] {
     return range === undefined ? [] : [{ sourceIndex: 0, ranges: eachLine(range) }];
   }
+}
+
+/** The session that lends a folder. */
+export function sessionOf({ sessionId, localSessions = {} }: FrontendRequest, name: string): string {
+  return localSessions[name] ?? sessionId;
 }
 
 function placeholder(): Output {

@@ -78,11 +78,13 @@ class Conversion {
     this.#bases = new BaseResolver(input, this.#context, (state, triggers) =>
       this.#addTriggers(state, triggers),
     );
+    const { metaArgs, stages } = this.#tree;
+    const lastStage = stages.at(-1)?.name ?? "";
     const readArgs = (buildArgs: FrontendRequest["buildArgs"]): GlobalArgs =>
       readGlobalArgs(
         { ...request, buildArgs },
         input.targetPlatform,
-        this.#tree.metaArgs,
+        { metaArgs, lastStage },
         this.#context.shell,
       );
     if (this.#tree.stages.length === 0) throw new SourceError("dockerfile contains no stages to build", []);

@@ -51,6 +51,7 @@ export function dispatchCopy(
   );
   const name = stepName(state, text, platform);
 
+  if (isAdd && command.checksum !== "") checkChecksumUse(command.checksum, common.sources);
   const requests: FileRequest[] = [];
   let history = command.kind as string;
   if (flags.parents) history += " --parents";
@@ -128,6 +129,20 @@ function fromFiles(
       requiredPaths,
     },
   };
+}
+
+/** @throws Error in BuildKit's words */
+function checkChecksumUse(checksum: string, sources: readonly string[]): void {
+  if (sources.length !== 1) throw new Error("checksum can't be specified for multiple sources");
+  const git = parseGitRef(sources[0]!);
+  if (git && !git.looksLocal) return;
+  if (!/^https?:\/\//.test(sources[0]!)) throw new Error("checksum requires HTTP(S) or Git sources");
+  const [, algorithm, hex] = /^([^:]+):(.+)$/s.exec(checksum) ?? [];
+  const length = { sha256: 64, sha384: 96, sha512: 128 }[algorithm ?? ""];
+  if (hex === undefined) throw new Error("invalid checksum digest format");
+  if (length === undefined) throw new Error("unsupported digest algorithm");
+  if (hex.length !== length) throw new Error("invalid checksum digest length");
+  if (!/^[0-9a-f]+$/.test(hex)) throw new Error("invalid checksum digest format");
 }
 
 function fromGit(

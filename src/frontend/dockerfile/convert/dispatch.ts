@@ -141,7 +141,8 @@ function apply(
     case "RUN": {
       const mounts = command.mounts.map((_, i) => {
         const from = sources.mounts[i];
-        return from ? options.sourceOf(from, "/") : ("context" as const);
+        if (!from) return "context" as const;
+        return { isReady: from.dispatched, read: (path: string) => options.sourceOf(from, path) };
       });
       return dispatchRun(context, state, command, mounts, expand);
     }
@@ -157,6 +158,7 @@ function apply(
       const joined = paths.map((path) => clean(posix.join("/", path)));
       let from: Output | undefined;
       if (sources.from) {
+        if (!sources.from.dispatched && command.kind === "COPY") throw tooEarly(command, state);
         for (const path of joined) from = options.sourceOf(sources.from, path);
         if (joined.length === 0) from = options.sourceOf(sources.from, "/");
       } else {
@@ -169,6 +171,13 @@ function apply(
       return dispatchCopy(context, state, expanded, from, common);
     }
   }
+}
+
+function tooEarly({ from }: InstructionOf<"COPY">, { displayName }: StageState): Error {
+  const [source, current] = [goQuote(from), goQuote(displayName)];
+  return new Error(
+    `cannot copy from stage ${source}, it needs to be defined before current stage ${current}`,
+  );
 }
 
 const CMD_SET = new WeakSet<StageState>();

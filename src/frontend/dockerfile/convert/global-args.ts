@@ -18,7 +18,7 @@ export interface GlobalArgs {
 export function readGlobalArgs(
   request: FrontendRequest,
   targetPlatform: Platform,
-  metaArgs: readonly InstructionOf<"ARG">[],
+  { metaArgs, lastStage }: { readonly metaArgs: readonly InstructionOf<"ARG">[]; readonly lastStage: string },
   shell: ExpandOptions,
 ): GlobalArgs {
   const build = request.buildPlatform;
@@ -33,7 +33,7 @@ export function readGlobalArgs(
     ["TARGETOSVERSION", ""],
     ["TARGETARCH", targetPlatform.Architecture],
     ["TARGETVARIANT", targetPlatform.Variant ?? ""],
-    ["TARGETSTAGE", request.target === "" ? "default" : request.target],
+    ["TARGETSTAGE", request.target || lastStage || "default"],
   ]);
   for (const key of args.keys()) {
     const given = request.buildArgs[key];

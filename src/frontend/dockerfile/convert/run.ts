@@ -10,7 +10,7 @@ import {
   type SecretEnv,
 } from "../../../llb/index.js";
 import { parseDevice, parseMount, type InstructionOf, type MountFlag } from "../instructions/index.js";
-import { chompTabs, parseHeredoc } from "../parser/index.js";
+import { chompTabs, goQuote, parseHeredoc } from "../parser/index.js";
 import { SourceError } from "../source-error.js";
 import type { ConvertContext } from "./context.js";
 import { inlineDocument } from "./copy.js";
@@ -18,12 +18,21 @@ import { clean } from "./path.js";
 import { commitHistory, envLookup, type StageState } from "./stage-state.js";
 import { commandText, stepName } from "./step-name.js";
 
+/** Where the files of a mount come from: a stage or image, or the build context. */
+export type MountSource =
+  | "context"
+  | {
+      /** the stage stands before the instruction */
+      readonly isReady: boolean;
+      /** @param path is read of it */
+      readonly read: (path: string) => Output | undefined;
+    };
+
 export function dispatchRun(
   context: ConvertContext,
   state: StageState,
   command: InstructionOf<"RUN">,
-  /** for each mount: the stage or image it comes from */
-  mountSources: readonly (Output | undefined | "context")[],
+  mountSources: readonly MountSource[],
   expand: (word: string) => string,
 ): void {
   const { request } = context;
@@ -63,7 +72,7 @@ export function dispatchRun(
       mounts.push(sshMount(mount, sshIndex++));
       const id = mount.cacheId === "" ? "default" : mount.cacheId;
       state.outline.agent(id, { isRequired: mount.required, range: command.range });
-    } else mounts.push(folderMount(context, state, mount, mountSources[index]));
+    } else mounts.push(folderMount(context, state, mount, mountSources[index]!));
   }
   if (request.shmSize > 0) mounts.push({ type: "TMPFS", dest: "/dev/shm", size: request.shmSize });
 
@@ -131,15 +140,20 @@ function folderMount(
   context: ConvertContext,
   state: StageState,
   mount: MountFlag,
-  from: Output | undefined | "context",
+  from: MountSource,
 ): MountRequest {
+  if (from !== "context" && !from.isReady)
+    throw new Error(
+      `cannot mount from stage ${goQuote(mount.from)} to ${goQuote(mount.target)}, stage needs to be defined before current command`,
+    );
   const dest = posix.isAbsolute(mount.target)
     ? clean(mount.target)
     : clean(posix.join("/", state.dir, mount.target));
   if (dest === "/") throw new Error(`invalid mount target ${JSON.stringify(dest)}`);
-  if (mount.type === "TMPFS") return { type: "TMPFS", dest, size: mount.size };
-  let source = from === "context" ? context.buildContext : from;
   let selector = clean(posix.join("/", mount.source));
+  if (from === "context" && mount.type !== "CACHE") context.contextPaths.add(selector);
+  let source = from === "context" ? context.buildContext : from.read(selector);
+  if (mount.type === "TMPFS") return { type: "TMPFS", dest, size: mount.size };
   if (mount.type === "CACHE") {
     if (from === "context") source = undefined;
     if (selector === "/") {
@@ -159,7 +173,6 @@ function folderMount(
       ...(selector !== "/" && { selector }),
     };
   }
-  if (from === "context") context.contextPaths.add(clean(posix.join("/", mount.source)));
   return {
     type: "BIND",
     dest,

@@ -49,37 +49,21 @@ function healthcheck(rest: string): Arguments {
   return { args: [type!, ...parsed.args], json: parsed.json };
 }
 
-/** A JSON array of strings; whatever follows it is ignored, as Go's decoder does. */
+/** A JSON array of strings and nothing after it; anything else is text. */
 function jsonArray(rest: string): Arguments | undefined {
   const text = rest.trimStart();
   if (!text.startsWith("[")) return undefined;
-  const value = firstJsonValue(text);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
   if (!Array.isArray(value)) return undefined;
   if (!value.every((item) => typeof item === "string")) {
     throw new Error("when using JSON array syntax, arrays must be comprised of strings only");
   }
   return { args: value, json: true };
-}
-
-function firstJsonValue(text: string): unknown {
-  let inString = false;
-  let depth = 0;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i];
-    if (inString) {
-      if (c === "\\") i++;
-      else if (c === '"') inString = false;
-    } else if (c === '"') inString = true;
-    else if (c === "[" || c === "{") depth++;
-    else if ((c === "]" || c === "}") && --depth === 0) {
-      try {
-        return JSON.parse(text.slice(0, i + 1));
-      } catch {
-        return undefined;
-      }
-    }
-  }
-  return undefined;
 }
 
 /** "a=b c=d" or the old "a b c" as a flat list: name, value, separator. */
