@@ -90,15 +90,13 @@ export class Build {
   }
 
   get #exports(): ExportRequest {
-    const { annotations, signal, frontend } = this.#request;
+    const { annotations, signal } = this.#request;
     const { outputs, cacheTo } = this.#entries;
-    const epoch = frontend.buildArgs["SOURCE_DATE_EPOCH"];
     return {
       outputs,
       cacheTo,
       annotations,
       signal,
-      epoch: epoch ? Number(epoch) : undefined,
       provenance: () => this.#provenance,
     };
   }

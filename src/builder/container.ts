@@ -79,7 +79,7 @@ export class FrontendContainer {
       throw new BuildError("NOT_ALLOWED", "security.insecure is not allowed");
     if (network === "HOST" && !entitlements.has("network.host"))
       throw new BuildError("NOT_ALLOWED", "network.host is not allowed");
-    const prepared = new ExecMounts(this.#context, mounts, "container of a frontend");
+    const prepared = new ExecMounts(this.#context, mounts, "/", "container of a frontend");
     try {
       const refs = await Promise.all(
         results.map(async (result) =>

@@ -5,7 +5,7 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { LocalCacheStore, rememberCorrupt, type CorruptBlobs } from "../cache/index.js";
-import { BlobStore, Database, FileLocks, StateDir } from "../content/index.js";
+import { BlobStore, Database, FileLocks, StateDir, type Table } from "../content/index.js";
 import { messageOf } from "../lib/index.js";
 import { killLeftovers, type DnsSettings } from "../executor/index.js";
 import { workerPlatforms, type Call, type Description } from "../frontend/index.js";
@@ -44,6 +44,8 @@ export class Engine implements Builder {
   readonly localCache: LocalCacheStore;
   readonly cacheMounts: CacheMounts;
   readonly http: HttpSource;
+  /** see ImageSource */
+  readonly imageOrigins: Table<true>;
   readonly localSources: LocalSources;
   readonly pruning: PruneStore;
   /** steps that run now, in any process */
@@ -70,6 +72,7 @@ export class Engine implements Builder {
     });
     this.localCache = new LocalCacheStore(this.#database, this.refs);
     this.localSources = new LocalSources(this.refs, this.#database.table("folders"));
+    this.imageOrigins = this.#database.table("images");
     this.http = new HttpSource(this.blobs, this.#database.table("http"));
     this.corruptBlobs = rememberCorrupt(this.#database);
     this.registry = new RegistryClient(new DockerCredentials(dockerConfig));

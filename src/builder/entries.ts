@@ -30,8 +30,12 @@ const OUTPUT_ATTRIBUTES: readonly string[] = [
   ...FORMAT_ATTRIBUTES,
 ];
 
-/** @throws BuildError OUTPUT_INVALID */
-export function outputOf({ type, attributes }: Entry, dest: Destination): Output {
+/**
+ * @param defaultEpoch SOURCE_DATE_EPOCH where the output has none of its own
+ * @throws BuildError OUTPUT_INVALID, ANNOTATION_INVALID
+ */
+export function outputOf({ type, attributes }: Entry, dest: Destination, defaultEpoch = ""): Output {
+  const epoch = epochOf(attributes["source-date-epoch"] ?? defaultEpoch);
   const map = new Map(Object.entries(attributes));
   const names = attributes["name"] ? attributes["name"].split(",") : [];
   const flag = (key: string): boolean => (map.get(key) === "" ? true : (outputFlag(map, key) ?? false));
@@ -42,24 +46,37 @@ export function outputOf({ type, attributes }: Entry, dest: Destination): Output
         names,
         danglingPrefix: attributes["dangling-name-prefix"] ?? "",
         push: flag("push"),
+        epoch,
         byDigest: flag("push-by-digest"),
         insecure: flag("registry.insecure"),
         image: imageOptions(map),
       };
     case "oci":
     case "docker":
-      return { kind: type, names, dest, isTar: map.get("tar") !== "false", image: imageOptions(map) };
+      return { kind: type, names, dest, epoch, isTar: map.get("tar") !== "false", image: imageOptions(map) };
     case "local":
     case "tar":
       return {
         kind: type,
         dest,
+        epoch,
         platformSplit: outputFlag(map, "platform-split"),
         attestationPrefix: attributes["attestation-prefix"] ?? "",
       };
     default:
       throw new BuildError("OUTPUT_INVALID", `exporter "${type}" could not be found`);
   }
+}
+
+/** @throws BuildError OUTPUT_INVALID */
+function epochOf(text: string): number | undefined {
+  if (text === "") return undefined;
+  if (!/^[+-]?\d+$/.test(text))
+    throw new BuildError(
+      "OUTPUT_INVALID",
+      `invalid source-date-epoch: strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`,
+    );
+  return Number(text);
 }
 
 export function cacheExportOf({ type, attributes }: Entry, environment: Environment): CacheExport {
@@ -77,12 +94,16 @@ export interface Entries {
   readonly cacheFrom: readonly CacheImport[];
 }
 
+type EntriesRequest = Pick<BuildRequest, "outputs" | "cacheTo" | "cacheFrom"> & {
+  readonly frontend: Pick<BuildRequest["frontend"], "buildArgs">;
+};
+
 /**
  * Reads what would fail a build before it begins.
  * @throws BuildError OUTPUT_INVALID, CACHE_*, AZBLOB_*, FLAG_INVALID
  */
 export function entriesOf(
-  { outputs, cacheTo, cacheFrom }: Pick<BuildRequest, "outputs" | "cacheTo" | "cacheFrom">,
+  { outputs, cacheTo, cacheFrom, frontend }: EntriesRequest,
   environment: Environment = process.env,
 ): Entries {
   for (const { type, attributes } of outputs) {
@@ -95,8 +116,9 @@ export function entriesOf(
       if (!OUTPUT_ATTRIBUTES.includes(key))
         throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
   }
+  const epoch = frontend.buildArgs["SOURCE_DATE_EPOCH"];
   return {
-    outputs: outputs.map((entry) => outputOf(entry, entry.attributes["dest"] || "-")),
+    outputs: outputs.map((entry) => outputOf(entry, entry.attributes["dest"] || "-", epoch)),
     cacheTo: cacheTo.map((entry) => cacheExportOf(entry, environment)),
     cacheFrom: cacheFrom.map((entry) => cacheImportOf(entry, environment)),
   };

@@ -5,9 +5,9 @@ import type { Platform } from "../llb/index.js";
 import type { KeyNode, Solver } from "../solver/index.js";
 import type { Ref } from "../snapshot/index.js";
 import { exportCaches } from "./export-cache.js";
-import { exportOutputs, type PlatformResult } from "./export-outputs.js";
+import { exportOutputs, type ExportedResults } from "./export-outputs.js";
 import type { Job, Solution } from "./job.js";
-import type { ExportRequest } from "./types.js";
+import type { Annotation, Epoch, ExportRequest } from "./types.js";
 
 /** A result of one platform, not solved yet. */
 export interface Outcome {
@@ -25,20 +25,24 @@ export interface Outcomes {
   readonly results: readonly Outcome[];
   /** the image is an index even if it has one platform */
   readonly multiPlatform: boolean;
+  /** what the frontend wants images to have */
+  readonly annotations?: readonly Annotation[];
+  /** for outputs that have none */
+  readonly epoch?: Epoch;
 }
 
 /** Solves what is to be exported and exports it; again, should a cached result turn out to be lost meanwhile. */
 export async function exportBuild(
   job: Job,
   request: ExportRequest,
-  { results, multiPlatform }: Outcomes,
+  { results, multiPlatform, ...said }: Outcomes,
 ): Promise<Record<string, unknown>> {
   const solutions = results.flatMap(({ solution }) => (solution ? [solution] : []));
   // all have the same caches, and so one solver
   const solver = solutions[0]?.solver;
   if (!solver) {
     const empty = results.map((result) => ({ ...result, definition: undefined, ref: undefined, keys: [] }));
-    return exportAll(job, request, { results: empty, multiPlatform }, [], undefined);
+    return exportAll(job, request, { results: empty, multiPlatform, ...said }, [], undefined);
   }
   const targets = solutions.map(({ edge }) => edge);
   return solver.solve(targets, async (values) => {
@@ -52,7 +56,7 @@ export async function exportBuild(
       keys: result.solution ? keysOf.shift()! : [],
       refsOfSteps: result.solution && refsOfSteps(result.solution),
     }));
-    return exportAll(job, request, { results: platforms, multiPlatform }, keys, solver);
+    return exportAll(job, request, { results: platforms, multiPlatform, ...said }, keys, solver);
   });
 }
 
@@ -77,7 +81,7 @@ function refsOfSteps({ solver, definition }: Solution): () => Promise<ReadonlyMa
 async function exportAll(
   job: Job,
   request: ExportRequest,
-  results: { readonly results: readonly PlatformResult[]; readonly multiPlatform: boolean },
+  results: ExportedResults,
   keys: readonly KeyNode[],
   solver: Solver<RefResult> | undefined,
 ): Promise<Record<string, unknown>> {

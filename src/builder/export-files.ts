@@ -10,7 +10,7 @@ import { BuildError, goJsonIndent } from "../lib/index.js";
 import type { Step } from "../progress/index.js";
 import type { Engine } from "./engine.js";
 import type { PlatformResult } from "./export-outputs.js";
-import type { ExportRequest, FilesOutput } from "./types.js";
+import type { Epoch, ExportRequest, FilesOutput } from "./types.js";
 
 export interface FileResults {
   readonly results: readonly PlatformResult[];
@@ -22,24 +22,24 @@ export interface FileResults {
 /** @throws BuildError OUTPUT_INVALID */
 export async function exportFiles(
   engine: Engine,
-  { signal, epoch }: ExportRequest,
+  { signal }: ExportRequest,
   output: FilesOutput,
   { results, predicates, multiPlatform }: FileResults,
   step: Step,
 ): Promise<void> {
-  const { kind, dest, platformSplit = multiPlatform } = output;
+  const { kind, dest, epoch, platformSplit = multiPlatform } = output;
   const format = kind === "local" ? "folder" : "tar";
   const here = typeof dest === "string" ? (dest === "-" ? dest : resolve(dest)) : undefined;
   if (format === "tar" && here !== undefined && here !== "-") await mkdir(dirname(here), { recursive: true });
   const isPlain = results.length === 1 && !platformSplit && predicates[0]!.length === 0;
-  if (isPlain && here !== undefined) return exportTree(engine, results[0]!, here, format, signal);
+  if (isPlain && here !== undefined) return exportTree(engine, results[0]!, here, { format, epoch }, signal);
 
   // what has parts, and what a client takes, is made whole first: then it can be walked
   const folder = await mkdtemp(join(engine.state.own, "output-"));
   try {
     const content = join(folder, "content");
     const staging = { root: content, time: epoch ?? Date.now() / 1000, output, platformSplit, multiPlatform };
-    if (isPlain) await exportTree(engine, results[0]!, content, format, signal);
+    if (isPlain) await exportTree(engine, results[0]!, content, { format, epoch }, signal);
     else {
       const parts = new Map<string, string>();
       for (const [i, result] of results.entries())
@@ -48,7 +48,7 @@ export async function exportFiles(
     const isArchived = isPlain && format === "tar";
     if (here !== undefined || (format === "tar" && !isArchived)) {
       const target = here ?? join(folder, "archive");
-      const task = { tree: { kind: "folder", path: content }, target, format, clampTime: undefined } as const;
+      const task = { tree: { kind: "folder", path: content }, target, format, time: undefined } as const;
       await engine.worker.perform("export", task, signal);
     }
     if (typeof dest === "string") return;
@@ -65,11 +65,11 @@ async function exportTree(
   engine: Engine,
   { ref }: PlatformResult,
   target: string,
-  format: "folder" | "tar",
+  { format, epoch }: { readonly format: "folder" | "tar"; readonly epoch: Epoch },
   signal: AbortSignal,
 ): Promise<void> {
   const layers = await engine.refs.folders(ref, signal);
-  const task = { tree: { kind: "layers", layers }, target, format, clampTime: undefined } as const;
+  const task = { tree: { kind: "layers", layers }, target, format, time: epoch } as const;
   await engine.worker.perform("export", task, signal);
 }
 
@@ -96,7 +96,7 @@ async function stage(
   const target = platformSplit ? join(root, named) : root;
   const isShared = multiPlatform && !platformSplit;
   const own = isShared ? `${root}-${named}` : target;
-  await exportTree(engine, result, own, "folder", signal);
+  await exportTree(engine, result, own, { format: "folder", epoch: output.epoch }, signal);
   const paths = filesOf(own);
   for (const path of isShared ? paths : []) {
     const other = parts.get(path);
@@ -113,7 +113,7 @@ async function stage(
       tree: { kind: "folder", path: own },
       target,
       format: "folder",
-      clampTime: undefined,
+      time: undefined,
     } as const;
     await engine.worker.perform("export", task, signal);
   }

@@ -35,10 +35,12 @@ import type { Engine } from "./engine.js";
 import { inlineCache } from "./export-cache.js";
 import { exportFiles } from "./export-files.js";
 import type { Job } from "./job.js";
+import { isOfIndex } from "./image-options.js";
 import { provenance } from "./provenance.js";
 import type {
   Annotation,
   ArchiveOutput,
+  Epoch,
   ExportRequest,
   FilesOutput,
   ImageOptions,
@@ -62,27 +64,44 @@ export interface PlatformResult {
   readonly keys: readonly KeyNode[];
 }
 
+/** What is exported, and what its frontend wants of outputs. */
+export interface ExportedResults {
+  readonly results: readonly PlatformResult[];
+  readonly multiPlatform: boolean;
+  readonly annotations?: readonly Annotation[];
+  readonly epoch?: Epoch;
+}
+
 /** @returns metadata of the build */
 export async function exportOutputs(
   job: Job,
   request: ExportRequest,
-  {
-    results,
-    multiPlatform,
-  }: { readonly results: readonly PlatformResult[]; readonly multiPlatform: boolean },
+  results: ExportedResults,
 ): Promise<Record<string, unknown>> {
   const metadata: Record<string, unknown> = {};
   for (const output of request.outputs)
-    Object.assign(metadata, await exportOne(job, request, output, results, multiPlatform));
+    Object.assign(metadata, await exportOne(job, request, withFrontend(request, output, results), results));
   return metadata;
+}
+
+/** The output with what its frontend says of it; its own epoch counts more, the frontend's annotations do. */
+function withFrontend(
+  request: ExportRequest,
+  output: Output,
+  { annotations = [], epoch }: ExportedResults,
+): Output {
+  const own = { ...output, epoch: output.epoch ?? epoch };
+  if (isFiles(own)) return own;
+  const all = [...request.annotations, ...own.image.annotations, ...annotations];
+  const ociMediaTypes = own.image.ociMediaTypes || all.some(isOfIndex);
+  return { ...own, image: { ...own.image, annotations: all, ociMediaTypes } };
 }
 
 async function exportOne(
   job: Job,
   request: ExportRequest,
   output: Output,
-  results: readonly PlatformResult[],
-  multiPlatform: boolean,
+  { results, multiPlatform }: ExportedResults,
 ): Promise<Record<string, unknown>> {
   const { engine, registry, progress } = job;
   const { signal } = request;
@@ -107,19 +126,21 @@ async function exportOne(
     async (step) => {
       const refs = new Map<string, Ref>();
       const images = await step.status("exporting layers", () =>
-        Promise.all(results.map((result) => makeImage(engine, request, result, output.image, refs))),
+        Promise.all(
+          results.map((result) => makeImage(engine, request, result, { output, multiPlatform }, refs)),
+        ),
       );
       for (const { image } of images) {
         await step.status(`exporting manifest ${image.descriptor.digest}`, async () => undefined);
         await step.status(`exporting config ${image.configDescriptor.digest}`, async () => undefined);
       }
-      const { ociMediaTypes } = output.image;
       const attested = await attest(job, request, output, results, images, names);
       for (const { image } of attested)
         await step.status(`exporting attestation manifest ${image.descriptor.digest}`, async () => undefined);
       const isIndex = multiPlatform || attested.length > 0;
-      const index = isIndex ? indexOf(request, results, images, attested, ociMediaTypes) : undefined;
-      if (!index && request.annotations.some(({ on }) => on !== "manifest"))
+      const index = isIndex ? indexOf(output.image, results, images, attested) : undefined;
+      checkAnnotationPlatforms(output.image, results);
+      if (!index && output.image.annotations.some(({ on }) => on === "index" || on === "index-descriptor"))
         throw new BuildError(
           "ANNOTATION_INVALID",
           "index annotations not supported for single platform export",
@@ -128,7 +149,8 @@ async function exportOne(
         await step.status(`exporting manifest list ${index.descriptor.digest}`, async () => undefined);
       const source = blobSource(engine, refs, signal);
       const everything = [...images, ...attested];
-      const top = index?.descriptor ?? images[0]!.image.descriptor;
+      const top = topDescriptor(output, index, images, results);
+      job.exported.push(top);
       if (isImage(output)) {
         if (output.insecure) for (const { domain } of names) registry.allowInsecure(domain);
         if (output.push)
@@ -141,7 +163,7 @@ async function exportOne(
         const layers = everything.flatMap(({ image }) => image.layers);
         for (const layer of layers) source.file(layer).catch(() => undefined);
         await step.status("sending tarball", () =>
-          writeTarball(output, everything, index, names, source, signal),
+          writeTarball(output, top, everything, index, names, source, signal),
         );
       }
       const shown = namesOf(output, names, top.digest);
@@ -178,11 +200,15 @@ async function makeImage(
   engine: Engine,
   request: ExportRequest,
   result: PlatformResult,
-  { rewriteTimestamp, format, ociMediaTypes }: ImageOptions,
+  {
+    output,
+    multiPlatform,
+  }: { readonly output: ImageOutput | ArchiveOutput; readonly multiPlatform: boolean },
   refs: Map<string, Ref>,
 ): Promise<PlatformImage> {
   const { signal } = request;
-  const { epoch } = request;
+  const { epoch, image: options } = output;
+  const { rewriteTimestamp, format, ociMediaTypes } = options;
   const base = result.baseConfig === undefined ? 0 : baseLayerCount(result.baseConfig);
   const chain = result.ref?.chain ?? [];
   const layers = await Promise.all(
@@ -192,14 +218,15 @@ async function makeImage(
         ? await engine.refs.packClamped(ref, epoch, signal, format)
         : await engine.refs.pack(ref, signal, format);
       if (!clamp) refs.set(descriptor.digest, ref);
-      return { descriptor, createdAt: ref.createdAt };
+      return { descriptor, createdAt: ref.createdAt, description: ref.description };
     }),
   );
   const wantsCache = request.cacheTo.some(({ place }) => place.type === "inline");
   const digests = layers.map(({ descriptor }) => descriptor.digest);
-  const image = buildImage(result.config, layers, {
+  const image = buildImage(configOf(result, options, multiPlatform), layers, {
     epoch: epoch === undefined ? undefined : epoch * 1000,
-    annotations: annotationsFor(request, "manifest", result.platform),
+    baseConfig: result.baseConfig,
+    annotations: annotationsFor(options, "manifest", result.platform),
     ociMediaTypes,
     cache: wantsCache ? await inlineCache(engine, result.keys, digests, format, signal) : undefined,
   });
@@ -214,20 +241,61 @@ async function makeImage(
   };
 }
 
+/** The result's config, or that which the output was given. */
+function configOf(
+  { config, platform }: PlatformResult,
+  { metadata }: ImageOptions,
+  isMulti: boolean,
+): string {
+  const key = "containerimage.config";
+  return metadata[`${key}/${formatPlatform(platform)}`] ?? (isMulti ? undefined : metadata[key]) ?? config;
+}
+
+/** How the image or index is named by what holds it. */
+function topDescriptor(
+  { image, kind, epoch }: ImageOutput | ArchiveOutput,
+  index: ImageIndex | undefined,
+  images: readonly PlatformImage[],
+  results: readonly PlatformResult[],
+): Descriptor {
+  const descriptor = index?.descriptor ?? images[0]!.image.descriptor;
+  const own = index
+    ? annotationsFor(image, "index-descriptor", undefined)
+    : annotationsFor(image, "manifest-descriptor", results[0]!.platform);
+  const created = timeText(epoch === undefined ? Date.now() : epoch * 1000);
+  const annotations = kind === "image" ? own : { "org.opencontainers.image.created": created, ...own };
+  return { ...descriptor, ...(Object.keys(annotations).length > 0 && { annotations }) };
+}
+
+/** RFC 3339, whole seconds. */
+function timeText(milliseconds: number): string {
+  return new Date(Math.floor(milliseconds / 1000) * 1000).toISOString().replace(".000", "");
+}
+
+/** @throws BuildError ANNOTATION_INVALID */
+function checkAnnotationPlatforms({ annotations }: ImageOptions, results: readonly PlatformResult[]): void {
+  const known = new Set(results.map(({ platform }) => formatPlatform(platform)));
+  const stray = annotations.find(({ platform }) => platform !== undefined && !known.has(platform));
+  if (stray)
+    throw new BuildError(
+      "ANNOTATION_INVALID",
+      `invalid annotation: no platform ${stray.platform} found in source`,
+    );
+}
+
 function indexOf(
-  request: ExportRequest,
+  image: ImageOptions,
   results: readonly PlatformResult[],
   images: readonly PlatformImage[],
   attested: readonly AttestationImage[],
-  ociMediaTypes: boolean,
 ): ImageIndex {
-  const entries = images.map((image, i) => ({
-    ...image,
-    annotations: annotationsFor(request, "manifest-descriptor", results[i]!.platform),
+  const entries = images.map((one, i) => ({
+    ...one,
+    annotations: annotationsFor(image, "manifest-descriptor", results[i]!.platform),
   }));
   return buildIndex([...entries, ...attested], {
-    annotations: annotationsFor(request, "index", undefined),
-    ociMediaTypes,
+    annotations: annotationsFor(image, "index", undefined),
+    ociMediaTypes: image.ociMediaTypes,
   });
 }
 
@@ -283,12 +351,15 @@ async function attest(
 }
 
 function annotationsFor(
-  { annotations }: ExportRequest,
+  { annotations }: ImageOptions,
   on: Annotation["on"],
   platform: Platform | undefined,
 ): Record<string, string> {
   const own = platform && formatPlatform(platform);
-  const wanted = annotations.filter((one) => one.on === on && (one.platform ?? own) === own);
+  const isOfAll = on === "index" || on === "index-descriptor";
+  const wanted = annotations
+    .filter((one) => one.on === on && (isOfAll || (one.platform ?? own) === own))
+    .sort((a, b) => Number(a.platform !== undefined) - Number(b.platform !== undefined));
   return Object.fromEntries(wanted.map(({ key, value }) => [key, value]));
 }
 
@@ -335,6 +406,7 @@ async function push(
 
 async function writeTarball(
   output: ArchiveOutput,
+  top: Descriptor,
   images: readonly PlatformImage[],
   index: ImageIndex | undefined,
   names: readonly Reference[],
@@ -348,7 +420,6 @@ async function writeTarball(
     );
   }
   const { kind, dest } = output;
-  const top = index?.descriptor ?? images[0]!.image.descriptor;
   if (typeof dest === "string" && !output.isTar) {
     if (dest === "-")
       throw new BuildError("OUTPUT_INVALID", `dest is required for ${kind} output without tar`);
@@ -358,7 +429,7 @@ async function writeTarball(
   }
   if (typeof dest === "string") {
     if (dest !== "-") await mkdir(dirname(resolve(dest)), { recursive: true });
-    await writeArchive(kind, dest === "-" ? process.stdout : dest, images, index, names, source);
+    await writeArchive(kind, dest === "-" ? process.stdout : dest, { top, images, index, names }, source);
     return;
   }
   if (!output.isTar) return writeLayout(dest.layout, images, index, source);
@@ -369,7 +440,7 @@ async function writeTarball(
   };
   const taken = dest.takeFile(stream, metadata, signal);
   taken.catch((error: unknown) => stream.destroy(error as Error));
-  await writeArchive(kind, stream, images, index, names, source);
+  await writeArchive(kind, stream, { top, images, index, names }, source);
   stream.end();
   await taken;
 }

@@ -7,6 +7,7 @@ import { readCdiDevices } from "../executor/index.js";
 import { hostPlatform, type FrontendHost, type FrontendWarning } from "../frontend/index.js";
 import { BuildError, hexOf, type Digest } from "../lib/index.js";
 import type { Definition, Platform, SourceInfo } from "../llb/index.js";
+import type { Descriptor } from "../content/index.js";
 import { loadDefinition, type Material, type OpContext } from "../op/index.js";
 import { Progress, type ProgressListener } from "../progress/index.js";
 import type { RegistryClient } from "../registry/index.js";
@@ -75,6 +76,9 @@ export class Job {
   /** the step that loads the Dockerfile: what is said of it is shown there */
   #definitionStep = "";
 
+  /** how what was exported as images is named, in order of the outputs */
+  readonly exported: Descriptor[] = [];
+
   constructor(engine: Engine, options: JobOptions) {
     const { registry, session, signal, format } = options;
     // every step and every layer listens to it
@@ -89,7 +93,7 @@ export class Job {
       corrupt: engine.corruptBlobs,
       openLocal: options.openLocal,
     });
-    this.#images = new ImageSource(registry, engine.blobs, engine.refs);
+    this.#images = new ImageSource(registry, engine.blobs, engine.refs, engine.imageOrigins);
     this.#context = {
       refs: engine.refs,
       blobs: engine.blobs,

@@ -18,9 +18,16 @@ export interface Entry {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
+/** SOURCE_DATE_EPOCH, in seconds; `undefined`: as the result's frontend says */
+export type Epoch = number | undefined;
+
 export type Output = ImageOutput | ArchiveOutput | FilesOutput;
 
 export interface ImageOptions {
+  /** besides those of the request */
+  readonly annotations: readonly Annotation[];
+  /** in place of what the result's frontend says: "containerimage.config", or that and "/PLATFORM" */
+  readonly metadata: Readonly<Record<string, string>>;
   /** no file is later than SOURCE_DATE_EPOCH */
   readonly rewriteTimestamp: boolean;
   readonly format: LayerFormat;
@@ -36,6 +43,7 @@ export interface ImageOutput {
   /** what an image without a name is called: this, "@" and its digest; "" for nothing */
   readonly danglingPrefix: string;
   readonly push: boolean;
+  readonly epoch: Epoch;
   /** without a tag */
   readonly byDigest: boolean;
   /** registries are asked over plain http */
@@ -49,12 +57,14 @@ export interface ArchiveOutput {
   readonly dest: Destination;
   /** one file, or an OCI layout */
   readonly isTar: boolean;
+  readonly epoch: Epoch;
   readonly image: ImageOptions;
 }
 
 export interface FilesOutput {
   readonly kind: "local" | "tar";
   readonly dest: Destination;
+  readonly epoch: Epoch;
   /** each platform in a folder of its own; `undefined`: if there are several */
   readonly platformSplit: boolean | undefined;
   /** before the names of files with what is said of the result */
@@ -80,8 +90,8 @@ export interface ClientDestination {
 }
 
 export interface Annotation {
-  /** what it is put on; "manifest-descriptor": the entry of a manifest in its index */
-  readonly on: "manifest" | "index" | "manifest-descriptor";
+  /** What it is put on; "manifest-descriptor": the entry of a manifest in its index, "index-descriptor": that of an index. */
+  readonly on: "manifest" | "index" | "manifest-descriptor" | "index-descriptor";
   /** of one platform only */
   readonly platform: string | undefined;
   readonly key: string;
@@ -95,8 +105,6 @@ export interface ExportRequest {
   readonly annotations: readonly Annotation[];
   /** said of images in an attestation; asked when the build is solved */
   readonly provenance?: (() => ProvenanceRequest | undefined) | undefined;
-  /** SOURCE_DATE_EPOCH, in seconds */
-  readonly epoch: number | undefined;
   readonly signal: AbortSignal;
 }
 

@@ -75,7 +75,8 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
         const error = failure && statusOf(failure);
         try {
           const predicates = build?.predicates ?? [];
-          history.end(request.Ref, { error, response, log: entry.log.messages, predicates });
+          const exported = build?.exported ?? [];
+          history.end(request.Ref, { error, response, exported, log: entry.log.messages, predicates });
         } catch (cause) {
           // a full disk: the build's own end is what counts
           parts.options.warn(`the history of build ${request.Ref} cannot be written: ${messageOf(cause)}`);

@@ -40,7 +40,7 @@ import { describe, isDockerfile } from "./dockerfile-requests.js";
 import { decodeDefinition, definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
 import { FrontendReturn } from "./frontend-return.js";
-import { outcomesOf, refsOf, resultOf, type GivenRef } from "./results.js";
+import { outcomesOf, refsOf, resultOf, returnedMetadata, type GivenRef } from "./results.js";
 import type { Policy } from "./gen/buildkit/policy_pb.js";
 import { platformWarnings } from "./requested-platforms.js";
 import { SourcePolicy } from "./source-policy.js";
@@ -159,7 +159,9 @@ export class DaemonBuild {
       if (!(error instanceof FrontendImageError)) throw error;
       const { image, commandLine } = error;
       const own = { ...attrs, source: image, cmdline: commandLine };
-      return this.#options.frontendImage(this, { ...options, attrs: own });
+      return this.#options.frontendImage(this, { ...options, attrs: own }).catch((failure: unknown) => {
+        throw failure instanceof ConnectError ? failure : error.with(failure);
+      });
     }
   }
 
@@ -243,8 +245,16 @@ export class DaemonBuild {
     if (requested !== undefined) await this.#verify(requested, outcomes);
     const metadata = await exportBuild(this.job, request, outcomes);
     if (this.#provenance) this.#predicates = this.#predicatesOf(this.#provenance, outcomes);
-    if (!this.#cacheManifest) return metadata;
-    return { ...metadata, "cache.manifest": JSON.stringify(this.#cacheManifest) };
+    return {
+      ...returnedMetadata(result),
+      ...metadata,
+      ...(this.#cacheManifest && { "cache.manifest": JSON.stringify(this.#cacheManifest) }),
+    };
+  }
+
+  /** What outputs made, in order, as far as they are images. */
+  get exported(): readonly Descriptor[] {
+    return this.job.exported;
   }
 
   async #verify(requested: string, { results, multiPlatform }: Outcomes): Promise<void> {

@@ -1,5 +1,5 @@
 // Outputs and cache exports of a solve request.
-import type { Annotation, ClientDestination, ExportRequest } from "../builder/index.js";
+import type { ClientDestination, ExportRequest } from "../builder/index.js";
 import { cacheExportOf, outputOf } from "../builder/index.js";
 import type { CacheExport } from "../cache/index.js";
 import { BuildError } from "../lib/index.js";
@@ -7,7 +7,6 @@ import type { SolveRequest } from "./gen/buildkit/control_pb.js";
 import type { RemoteSession } from "./session/remote-session.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type Attrs = Readonly<Record<string, string>>;
 
 /** @throws BuildError OUTPUT_INVALID, CACHE_* and the like */
 export function exportRequest(
@@ -17,15 +16,13 @@ export function exportRequest(
   signal: AbortSignal,
 ): ExportRequest {
   const exporters = exportersOf(request);
-  const epochs = exporters.map(({ Attrs: attrs }) => attrs["source-date-epoch"]);
-  const epoch = epochs.find((text) => text) ?? request.FrontendAttrs["build-arg:SOURCE_DATE_EPOCH"];
+  const epoch = request.FrontendAttrs["build-arg:SOURCE_DATE_EPOCH"];
   return {
     outputs: exporters.map(({ Type, Attrs: attrs }, i) =>
-      outputOf({ type: Type, attributes: attrs }, destination(session, String(i), signal)),
+      outputOf({ type: Type, attributes: attrs }, destination(session, String(i), signal), epoch),
     ),
     cacheTo: cacheExports(request, environment),
-    annotations: exporters.flatMap(({ Attrs: attrs }) => annotationsOf(attrs)),
-    epoch: epoch ? Number(epoch) : undefined,
+    annotations: [],
     signal,
   };
 }
@@ -57,16 +54,4 @@ function destination(
     takeFolder: (folder, moved, during) => client().sendFolder(folder, exporter, moved, during),
     takeFile: (content, metadata, signal) => client().sendFile(content, exporter, metadata, signal),
   };
-}
-
-/** "annotation.KEY", "annotation-index.KEY", "annotation-manifest[linux/amd64].KEY" */
-function annotationsOf(attrs: Attrs): Annotation[] {
-  return Object.entries(attrs).flatMap(([name, value]): Annotation[] => {
-    const [, on = "manifest", platform, key] =
-      /^annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)$/s.exec(name) ?? [];
-    if (key === undefined) return [];
-    if (on !== "manifest" && on !== "index" && on !== "manifest-descriptor")
-      throw new BuildError("ANNOTATION_INVALID", `unrecognized annotation type "${on}"`);
-    return [{ on, platform, key, value }];
-  });
 }

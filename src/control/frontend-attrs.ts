@@ -48,6 +48,7 @@ export function frontendRequest(
       return { Name: name, Soft: Number(soft), Hard: Number(hard ?? soft) };
     }),
     cgroupParent: attrs["cgroup-parent"] ?? "",
+    hostname: attrs["hostname"] ?? "",
     sessionId,
     localSessions: prefixed(attrs, "local-sessionid:"),
     given: {

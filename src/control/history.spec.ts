@@ -25,7 +25,7 @@ afterEach(() => {
 function record(ref: string, said = ref): void {
   history.begin(create(SolveRequestSchema, { Ref: ref }));
   const log = [create(StatusResponseSchema, { logs: [{ msg: Buffer.from(said) }] })];
-  history.end(ref, { error: undefined, response: {}, log, predicates: [] });
+  history.end(ref, { error: undefined, response: {}, exported: [], log, predicates: [] });
 }
 
 async function refs(): Promise<string[]> {

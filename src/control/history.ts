@@ -2,6 +2,7 @@
 // changes. What a client passed as a secret never gets here.
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Descriptor as ContentDescriptor } from "../content/index.js";
 import type { Predicate } from "../exporter/index.js";
 import { goJson, isDigest, type Digest } from "../lib/index.js";
 import {
@@ -34,6 +35,8 @@ export const HISTORY_LIMITS: HistoryLimits = { maxAge: 48 * 3600_000, maxEntries
 export interface BuildEnd {
   readonly error: Status | undefined;
   readonly response: Readonly<Record<string, string>>;
+  /** images, in order of the outputs */
+  readonly exported: readonly ContentDescriptor[];
   readonly log: readonly StatusResponse[];
   /** what it was made from: provenance of each platform, by its type */
   readonly predicates: readonly Predicate[];
@@ -81,7 +84,7 @@ export class History {
     this.#tell(BuildHistoryEventType.STARTED, record);
   }
 
-  end(ref: string, { error, response, log, predicates }: BuildEnd): void {
+  end(ref: string, { error, response, exported, log, predicates }: BuildEnd): void {
     const record = this.#active.get(ref);
     if (!record) return;
     this.#active.delete(ref);
@@ -90,9 +93,12 @@ export class History {
     if (error) record.error = error;
     record.logs = this.#writeLog(log);
     Object.assign(record, countSteps(log));
-    const result = resultOf(response);
+    const results = exported.map(({ mediaType, digest, size }) =>
+      create(DescriptorSchema, { mediaType, digest, size: BigInt(size) }),
+    );
     record.Result = create(BuildResultInfoSchema, {
-      ...(result && { Results: { "0": result } }),
+      ...(results[0] && { ResultDeprecated: results[0] }),
+      Results: Object.fromEntries(results.map((result, i) => [String(i), result])),
       Attestations: predicates.map((predicate) => this.#writePredicate(predicate)),
     });
     this.#store.put(record);
@@ -223,15 +229,4 @@ function countSteps(log: readonly StatusResponse[]) {
     numCompletedSteps: vertices.filter(({ completed }) => completed !== undefined).length,
     numWarnings: log.reduce((sum, { warnings }) => sum + warnings.length, 0),
   };
-}
-
-function resultOf(response: Readonly<Record<string, string>>): Descriptor | undefined {
-  const text = response["containerimage.descriptor"];
-  if (text === undefined) return undefined;
-  const { mediaType, digest, size } = JSON.parse(Buffer.from(text, "base64").toString()) as {
-    mediaType: string;
-    digest: string;
-    size: number;
-  };
-  return create(DescriptorSchema, { mediaType, digest, size: BigInt(size) });
 }

@@ -1,7 +1,7 @@
 // Results of frontends as the gateway has them, and what the exporters need of them: references, and the images' configs
 // as metadata. Source of the names: BuildKit's exporter/containerimage/exptypes.
 import { create } from "@bufbuild/protobuf";
-import type { Outcome, Outcomes, Solution } from "../builder/index.js";
+import { annotationsOf, type Outcome, type Outcomes, type Solution } from "../builder/index.js";
 import {
   formatPlatform,
   hostPlatform,
@@ -18,6 +18,7 @@ import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 const CONFIG = "containerimage.config";
 const BASE_CONFIG = "containerimage.base.config";
 const PLATFORMS = "refs.platforms";
+const EPOCH = "source.date.epoch";
 
 export interface GivenRef {
   readonly id: string;
@@ -49,6 +50,15 @@ export function resultOf(
   return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, metadata });
 }
 
+/** What a frontend has told its client: keys that begin with "frontend.". */
+export function returnedMetadata({ metadata }: Result): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(metadata).flatMap(([key, value]) =>
+      key.startsWith("frontend.") ? [[key, Buffer.from(value).toString()]] : [],
+    ),
+  );
+}
+
 /** The references of a result, those to something. */
 export function refsOf({ result }: Result): readonly string[] {
   const ids = result.case === "refs" ? Object.values(result.value.refs).map(({ id }) => id) : [];
@@ -71,6 +81,8 @@ export function outcomesOf(
     return data && Buffer.from(data).toString();
   };
   const platforms = platformsOf(text(PLATFORMS));
+  const attributes = Object.fromEntries(Object.keys(metadata).map((key) => [key, text(key) ?? ""]));
+  const said = { annotations: annotationsOf(attributes), epoch: epochOf(text(EPOCH)) };
   const outcome = (id: string, ref: string, suffix: string): Outcome => {
     const platform = parsePlatform(id);
     return {
@@ -84,11 +96,23 @@ export function outcomesOf(
   if (result.case === "refs") {
     const { refs } = result.value;
     const ids = platforms?.map(({ ID }) => ID) ?? Object.keys(refs);
-    return { multiPlatform: true, results: ids.map((id) => outcome(id, refs[id]?.id ?? "", `/${id}`)) };
+    const results = ids.map((id) => outcome(id, refs[id]?.id ?? "", `/${id}`));
+    return { multiPlatform: true, results, ...said };
   }
   const ref = result.case === "ref" ? result.value.id : result.case === "refDeprecated" ? result.value : "";
   const id = platforms?.[0]?.ID ?? formatPlatform(configPlatform(text(CONFIG)) ?? hostPlatform());
-  return { multiPlatform: false, results: [outcome(id, ref, "")] };
+  return { multiPlatform: false, results: [outcome(id, ref, "")], ...said };
+}
+
+/** @throws BuildError RESULT_INVALID */
+function epochOf(text = ""): number | undefined {
+  if (text === "") return undefined;
+  if (!/^[+-]?\d+$/.test(text))
+    throw new BuildError(
+      "RESULT_INVALID",
+      `invalid SOURCE_DATE_EPOCH from frontend: ${JSON.stringify(text)}`,
+    );
+  return Number(text);
 }
 
 /** What an image's config says it is for; whether it is one at all is looked at when it is exported. */

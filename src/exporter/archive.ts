@@ -3,20 +3,28 @@ import { createWriteStream } from "node:fs";
 import { createReadStream } from "node:fs";
 import { once } from "node:events";
 import type { Writable } from "node:stream";
-import { goJson, goJsonIndent, hexOf, type Digest } from "../lib/index.js";
+import { goJson, goJsonIndent, hexOf, sorted, type Digest } from "../lib/index.js";
+import type { Descriptor } from "../content/index.js";
 import { padding, tarHeader, tarTrailer } from "../layer/index.js";
 import { familiarReference, type Reference } from "../registry/index.js";
 import { descriptorJson, OCI_INDEX, type ImageIndex, type PlatformImage } from "./image.js";
 import type { BlobSource } from "./push.js";
 
+export interface ArchivedImages {
+  /** what the archive's index names, with its annotations */
+  readonly top: Descriptor;
+  readonly images: readonly PlatformImage[];
+  readonly index: ImageIndex | undefined;
+  readonly names: readonly Reference[];
+}
+
 export async function writeArchive(
   format: "oci" | "docker",
   target: string | Writable,
-  images: readonly PlatformImage[],
-  index: ImageIndex | undefined,
-  names: readonly Reference[],
+  archived: ArchivedImages,
   source: BlobSource,
 ): Promise<void> {
+  const { images, index, names } = archived;
   const out = typeof target === "string" ? createWriteStream(target) : target;
   const tar = new ArchiveWriter(out);
   tar.folder("blobs/");
@@ -28,36 +36,28 @@ export async function writeArchive(
       await tar.blob(blobPath(layer.digest), await source.file(layer), layer.size);
   }
   if (index) await tar.file(blobPath(index.descriptor.digest), index.data);
-  await tar.file("index.json", Buffer.from(indexJson(images, index, names)));
+  await tar.file("index.json", Buffer.from(indexJson(archived)));
   if (format === "docker") await tar.file("manifest.json", Buffer.from(dockerManifest(images, names)));
   await tar.file("oci-layout", Buffer.from(goJson({ imageLayoutVersion: "1.0.0" })));
   await tar.finish(typeof target === "string");
 }
 
-function indexJson(
-  images: readonly PlatformImage[],
-  index: ImageIndex | undefined,
-  names: readonly Reference[],
-): string {
-  const tops = index
-    ? [{ descriptor: index.descriptor, platform: undefined }]
-    : images.map(({ image, platform }) => ({ descriptor: image.descriptor, platform }));
-  const manifests = tops.flatMap(({ descriptor, platform }) => {
-    const base = descriptorJson(descriptor);
-    const named = names.length > 0 ? names : [undefined];
-    return named.map((name) => ({
-      ...base,
+function indexJson({ top, images, index, names }: ArchivedImages): string {
+  const platform = index ? undefined : images[0]!.platform;
+  const named = names.length > 0 ? names : [undefined];
+  const manifests = named.map((name) => ({
+    ...descriptorJson(top),
+    annotations: sorted({
+      ...top.annotations,
       ...(name && {
-        annotations: {
-          "io.containerd.image.name": `${name.domain}/${name.path}:${name.tag ?? "latest"}`,
-          "org.opencontainers.image.ref.name": name.tag ?? "latest",
-        },
+        "io.containerd.image.name": `${name.domain}/${name.path}:${name.tag ?? "latest"}`,
+        "org.opencontainers.image.ref.name": name.tag ?? "latest",
       }),
-      ...(platform && {
-        platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
-      }),
-    }));
-  });
+    }),
+    ...(platform && {
+      platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
+    }),
+  }));
   return goJsonIndent({ schemaVersion: 2, mediaType: OCI_INDEX, manifests });
 }
 

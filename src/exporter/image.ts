@@ -1,5 +1,6 @@
 // The image: config and manifest as BuildKit's exporter writes them. The frontend's config is completed with diff ids,
 // history times and the creation time; top-level keys are in order of their names, everything inside stays as it was.
+import { isDeepStrictEqual } from "node:util";
 import { BuildError, digestOf, messageOf, goJson, goJsonIndent, sorted, type GoValue } from "../lib/index.js";
 import type { Descriptor } from "../content/index.js";
 import { INLINE_KEY } from "../cache/index.js";
@@ -22,6 +23,8 @@ export interface ImageLayer {
   readonly descriptor: LayerDescriptor;
   /** milliseconds since 1970 */
   readonly createdAt: number;
+  /** of what made it, where the config says nothing of it */
+  readonly description: string;
 }
 
 /** Several images under one name, one for each platform. */
@@ -78,17 +81,20 @@ export function buildImage(
   layers: readonly ImageLayer[],
   {
     epoch,
+    baseConfig,
     annotations = {},
     ociMediaTypes = true,
     cache,
   }: ImageForm & {
     /** milliseconds since 1970 */
     readonly epoch?: number | undefined;
+    /** of the image that this one stands on; its history keeps its times */
+    readonly baseConfig?: string | undefined;
     /** records of a cache whose layers are the image's */
     readonly cache?: Buffer | undefined;
   } = {},
 ): BuiltImage {
-  const config = Buffer.from(patchConfig(frontendConfig, layers, epoch, cache));
+  const config = Buffer.from(patchConfig(frontendConfig, layers, { epoch, baseConfig }, cache));
   const configDescriptor: Descriptor = {
     mediaType: ociMediaTypes ? OCI_CONFIG : DOCKER_CONFIG,
     digest: digestOf(config),
@@ -143,11 +149,12 @@ function parseConfig(text: string): Record<string, GoValue> {
 function patchConfig(
   frontendConfig: string,
   layers: readonly ImageLayer[],
-  epoch: number | undefined,
+  { epoch, baseConfig }: { readonly epoch: number | undefined; readonly baseConfig: string | undefined },
   cache: Buffer | undefined,
 ): string {
   const config = parseConfig(frontendConfig);
   const history = completeHistory((config["history"] ?? []) as unknown as HistoryEntry[], layers);
+  if (epoch !== undefined) clampHistory(history, epoch, baseConfig);
   const last = [...history].reverse().find((entry) => entry.created !== undefined)?.created;
   config["rootfs"] = {
     type: "layers",
@@ -160,7 +167,9 @@ function patchConfig(
     comment: comment || undefined,
     empty_layer: empty_layer || undefined,
   }));
-  config["created"] = config["created"] ?? last ?? (epoch === undefined ? undefined : timeText(epoch));
+  const { created } = config;
+  if (created === undefined) config["created"] = last ?? null;
+  else if (epoch !== undefined && isAfter(String(created), epoch)) config["created"] = timeText(epoch);
   if (cache) config[INLINE_KEY] = cache.toString("base64");
   return goJson(sorted(config));
 }
@@ -178,7 +187,7 @@ function completeHistory(given: readonly HistoryEntry[], layers: readonly ImageL
   for (const layer of layers.slice(index)) {
     history.push({
       created: timeText(layer.createdAt),
-      created_by: "unknown",
+      created_by: layer.description,
       comment: "buildkit.exporter.image.v0",
     });
   }
@@ -201,6 +210,18 @@ function completeHistory(given: readonly HistoryEntry[], layers: readonly ImageL
     }
   }
   return history;
+}
+
+/** No entry is later than `epoch` (milliseconds since 1970), but those of the base. */
+function clampHistory(history: readonly HistoryEntry[], epoch: number, baseConfig: string | undefined): void {
+  const base = baseConfig === undefined ? {} : (JSON.parse(baseConfig) as { history?: HistoryEntry[] });
+  const own = history.findIndex((entry, i) => !isDeepStrictEqual(entry, base.history?.[i]));
+  for (const entry of own < 0 ? [] : history.slice(own))
+    if (entry.created === undefined || isAfter(entry.created, epoch)) entry.created = timeText(epoch);
+}
+
+function isAfter(text: string, time: number): boolean {
+  return Date.parse(text) > time;
 }
 
 function timeText(time: number): string {

@@ -74,6 +74,8 @@ export interface FrontendRequest {
   readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
   readonly cgroupParent: string;
   readonly sessionId: string;
+  /** of the containers of steps */
+  readonly hostname?: string;
   /** sessions that lend a folder of their own, by its name */
   readonly localSessions?: Readonly<Record<string, string>>;
   readonly given?: GivenContexts;

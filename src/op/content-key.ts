@@ -1,4 +1,5 @@
 // Selectors and content keys: what of an input a step reads.
+import { posix } from "node:path";
 import { digestOf, messageOf, BuildError, type Digest } from "../lib/index.js";
 import { combineDigests, type ChecksumRequest } from "../layer/index.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -28,6 +29,7 @@ export function contentDigest(
 ): (result: RefResult, signal: AbortSignal) => Promise<Digest> {
   const unique = withoutCovered(selectors);
   return async (result, signal) => {
+    if (!result.ref) return emptyDigest(unique);
     const layers = await context.refs.folders(result.ref, signal);
     const requests = unique.map((selector): ChecksumRequest => ({ ...selector }));
     try {
@@ -42,6 +44,17 @@ export function contentDigest(
       throw failure;
     }
   };
+}
+
+/** Of a result without a layer: it can be read as a whole, and has nothing in it. @throws BuildError NOT_FOUND */
+function emptyDigest(selectors: readonly Selector[]): Digest {
+  const missing = selectors.find(({ path }) => posix.join("/", path) !== "/");
+  if (missing)
+    throw new BuildError(
+      "NOT_FOUND",
+      `failed to compute cache key: failed to calculate checksum of ref: ${missing.path}: no such file or directory`,
+    );
+  return combineDigests(selectors.map(() => digestOf("")));
 }
 
 /** Paths inside others are left out; plain ones first, in order, as BuildKit hashes them. */

@@ -23,16 +23,21 @@ export interface PreparedMounts {
 export class ExecMounts {
   readonly #context: OpContext;
   readonly #mounts: readonly Mount[];
+  readonly #cwd: string;
   readonly #description: string;
   readonly #changed = new Map<Mount, Changes>();
   /** folders of cache mounts by id and base: an id that is mounted twice is one folder, locked once */
   readonly #caches = new Map<string, CacheMount>();
   #inputs: readonly (Ref | undefined)[] = [];
 
-  /** @param description of what runs: "exec /bin/sh -c make" */
-  constructor(context: OpContext, mounts: readonly Mount[], description: string) {
+  /**
+   * @param cwd what relative mount points are relative to
+   * @param description of what runs: "exec /bin/sh -c make"
+   */
+  constructor(context: OpContext, mounts: readonly Mount[], cwd: string, description: string) {
     this.#context = context;
     this.#mounts = mounts;
+    this.#cwd = cwd;
     this.#description = description;
   }
 
@@ -111,7 +116,7 @@ export class ExecMounts {
 
   async #mount(mount: Mount, signal: AbortSignal): Promise<RunMount | undefined> {
     const { refs, session } = this.#context;
-    const destination = posix.normalize(mount.dest).replace(/(.)\/$/, "$1");
+    const destination = posix.resolve("/", this.#cwd, mount.dest);
     const { readonly } = mount;
     const layers = mount.input < 0 ? [] : await refs.folders(this.#inputs[mount.input], signal);
     switch (mount.mountType) {

@@ -78,7 +78,7 @@ export class ExecOp implements Op<RefResult> {
     const runtime = { command: this.#context.runtime, cgroups: meta.cgroupParent !== "" };
     // the thread starts while layers are unpacked; a failure shows when the step runs
     worker.perform("probe", { runtime }, signal).catch(() => undefined);
-    const prepared = new ExecMounts(this.#context, mounts, `exec ${meta.args.join(" ")}`);
+    const prepared = new ExecMounts(this.#context, mounts, meta.cwd, `exec ${meta.args.join(" ")}`);
     let isForeign = false;
     const env = [...meta.env, ...(await secretVariables(this.#context, this.#exec.secretEnv))];
     try {

@@ -72,6 +72,9 @@ export function loadDefinition(
       if (op.exec.network === "HOST" && !context.entitlements.has("network.host")) {
         throw new BuildError("NOT_ALLOWED", "failed to load LLB: network.host is not allowed");
       }
+      // a step that is wanted anew begins with empty cache mounts
+      for (const { cacheOpt } of op.exec.mounts)
+        if (cacheOpt && metadata.ignoreCache) context.cacheMounts.forget(cacheOpt.ID);
       return new ExecOp(entry, op.exec, platform, context);
     }
   }

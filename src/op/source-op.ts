@@ -1,5 +1,5 @@
 // Source ops: which identifier is what kind of source.
-import { BuildError } from "../lib/index.js";
+import { BuildError, isDigest } from "../lib/index.js";
 import type { Platform, SourceOp as SourceBody } from "../llb/index.js";
 import type { Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
@@ -17,11 +17,14 @@ export function sourceOp(
 ): Op<RefResult> {
   const { identifier, attrs } = body;
   if (identifier.startsWith("docker-image://"))
-    return imageOp(identifier, platform, context.images, attrs["image.layerlimit"]);
+    return imageOp(identifier, platform, context.images, {
+      limit: attrs["image.layerlimit"],
+      checksum: attrs["image.checksum"],
+    });
   if (identifier.startsWith("oci-layout://")) {
     const layout = context.layouts.get(attrs["oci.store"] ?? "");
     if (!layout) throw new BuildError("LAYOUT_MISSING", `the client has no OCI layout for ${identifier}`);
-    return imageOp(identifier, platform, layout, attrs["oci.layerlimit"]);
+    return imageOp(identifier, platform, layout, { limit: attrs["oci.layerlimit"] });
   }
   if (identifier.startsWith("local://"))
     return new LocalOp(identifier.slice("local://".length), attrs, context);
@@ -34,18 +37,32 @@ export function sourceOp(
   throw new BuildError("SOURCE_UNSUPPORTED", `failed to load cache key: ${problem}`);
 }
 
-/** @param limit of layers @throws BuildError LLB_INVALID */
+interface ImageAttributes {
+  /** of layers */
+  readonly limit: string | undefined;
+  /** digest that the image has to have */
+  readonly checksum?: string | undefined;
+}
+
+/** @throws BuildError LLB_INVALID */
 function imageOp(
   identifier: string,
   platform: Platform,
   images: ImageSource,
-  limit: string | undefined,
+  { limit, checksum }: ImageAttributes,
 ): ImageOp {
-  if (limit !== undefined && !/^\d+$/.test(limit))
-    throw new BuildError(
-      "LLB_INVALID",
-      `failed to load cache key: invalid layer limit ${limit}: strconv.Atoi: parsing ${JSON.stringify(limit)}: invalid syntax`,
+  const invalid = (problem: string): BuildError =>
+    new BuildError("LLB_INVALID", `failed to load cache key: ${problem}`);
+  if (limit !== undefined && !/^[+-]?\d+$/.test(limit))
+    throw invalid(
+      `invalid layer limit ${limit}: strconv.Atoi: parsing ${JSON.stringify(limit)}: invalid syntax`,
     );
+  if (limit !== undefined && Number(limit) <= 0) throw invalid(`invalid layer limit ${limit}`);
+  if (checksum !== undefined && !isDigest(checksum))
+    throw invalid(`invalid image checksum ${checksum}: invalid checksum digest format`);
   const reference = identifier.replace(/^[a-z-]+:\/\//, "");
-  return new ImageOp(reference, platform, images, limit === undefined ? undefined : Number(limit));
+  return new ImageOp(reference, platform, images, {
+    limit: limit === undefined ? undefined : Number(limit),
+    checksum,
+  });
 }

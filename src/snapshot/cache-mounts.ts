@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
   utimesSync,
   writeFileSync,
@@ -53,6 +54,8 @@ export interface CacheMountInfo {
 }
 
 interface SavedInfo {
+  /** none: it was given up, and nobody finds it any more */
+  readonly id?: string | undefined;
   readonly base?: number | undefined;
   readonly description?: string;
 }
@@ -92,7 +95,7 @@ export class CacheMounts {
   }
 
   /** @returns descriptors that hold the locks; `undefined` if somebody else has them */
-  #lock(name: string, { sharing, base, description }: CacheMountRequest): number[] | undefined {
+  #lock(name: string, { id, sharing, base, description }: CacheMountRequest): number[] | undefined {
     const folder = join(this.#root, name);
     mkdirSync(folder, { recursive: true });
     const locks: number[] = [];
@@ -107,7 +110,7 @@ export class CacheMounts {
       if (take("lock", true) && (sharing === "SHARED" || take("owner", false))) {
         const now = new Date();
         utimesSync(join(folder, "lock"), now, now);
-        const info = JSON.stringify({ base: base?.id, description } satisfies SavedInfo);
+        const info = JSON.stringify({ id, base: base?.id, description } satisfies SavedInfo);
         if (readText(join(folder, "info.json")) !== info) writeFileSync(join(folder, "info.json"), info);
         return locks;
       }
@@ -140,13 +143,29 @@ export class CacheMounts {
       const folder = join(this.#root, name);
       const lock = statSync(join(folder, "lock"), { throwIfNoEntry: false });
       if (!lock) return [];
-      const info = readText(join(folder, "info.json"));
-      // a process may have been killed while it wrote it
-      const { base, description = "" } = (info?.endsWith("}") ? JSON.parse(info) : {}) as SavedInfo;
+      const { base, description = "" } = savedInfo(folder);
       const [createdAt, usedAt] = [lock.birthtimeMs, lock.mtimeMs];
       const inUse = !this.#isFree(name);
       return [{ name, path: `caches/${name}`, description, base, createdAt, usedAt, inUse }];
     });
+  }
+
+  /** Whoever asks for this id from now on gets a new folder; those who have the old one keep it until they are done. */
+  forget(id: string): void {
+    for (const name of readdirSync(this.#root)) {
+      if (savedInfo(join(this.#root, name)).id !== id) continue;
+      const gone = `${name}-gone-${process.pid}-${++this.#trash}`;
+      try {
+        renameSync(join(this.#root, name), join(this.#root, gone));
+        writeFileSync(
+          join(this.#root, gone, "info.json"),
+          JSON.stringify({ ...savedInfo(join(this.#root, gone)), id: undefined } satisfies SavedInfo),
+        );
+      } catch (error) {
+        // removed meanwhile
+        if (codeOf(error) !== "ENOENT") throw error;
+      }
+    }
   }
 
   #isFree(name: string): boolean {
@@ -180,6 +199,12 @@ export class CacheMounts {
     await rm(trash, { recursive: true, force: true });
     return true;
   }
+}
+
+function savedInfo(folder: string): SavedInfo {
+  const text = readText(join(folder, "info.json"));
+  // a process may have been killed while it wrote it
+  return (text?.endsWith("}") ? JSON.parse(text) : {}) as SavedInfo;
 }
 
 function readText(path: string): string | undefined {

@@ -1,6 +1,6 @@
 // Images: from a reference to a manifest and config of one platform, and from there to a lazy chain of layers.
 import { BuildError, digestOf, goJson, messageOf, parseDigest, type Digest } from "../lib/index.js";
-import type { BlobProvider, BlobStore, Descriptor } from "../content/index.js";
+import type { BlobProvider, BlobStore, Descriptor, Table } from "../content/index.js";
 import type { Platform } from "../llb/index.js";
 import { parseReference, type Manifest, type Reference } from "../registry/index.js";
 import type { Ref, RefStore, RemoteLayer } from "../snapshot/index.js";
@@ -39,12 +39,15 @@ export class ImageSource {
   readonly #registry: ImageHost;
   readonly #blobs: BlobStore;
   readonly #refs: RefStore;
+  readonly #origins: Table<true> | undefined;
   readonly #resolved = new Map<string, Promise<ResolvedSource>>();
 
-  constructor(registry: ImageHost, blobs: BlobStore, refs: RefStore) {
+  /** @param origins "HOST/REPOSITORY@DIGEST" of manifests that came from there; none: the host is always asked */
+  constructor(registry: ImageHost, blobs: BlobStore, refs: RefStore, origins?: Table<true>) {
     this.#registry = registry;
     this.#blobs = blobs;
     this.#refs = refs;
+    this.#origins = origins;
   }
 
   /** One resolution of a reference and platform for the life of the object. */
@@ -87,17 +90,23 @@ export class ImageSource {
     return { reference, digest: top.digest, manifestDigest, config, layers, diffIds };
   }
 
-  /** A manifest by digest is kept; a tag is asked for every time. */
+  /**
+   * A manifest by digest is kept; a tag is asked for every time. One that came from elsewhere says nothing of whether it is
+   * there, and may be had, too.
+   */
   async #manifest(
     reference: Reference,
     signal: AbortSignal,
   ): Promise<{ manifest: OciManifest; digest: Digest }> {
     const { digest } = reference;
-    if (digest !== undefined && this.#blobs.has(digest)) {
+    const origin = (of: Digest): string => `${reference.domain}/${reference.path}@${of}`;
+    if (digest !== undefined && this.#blobs.has(digest) && this.#origins?.get(origin(digest))) {
       return { manifest: JSON.parse((await this.#blobs.read(digest)).toString()) as OciManifest, digest };
     }
     const { data } = await this.#registry.manifest(reference, signal);
-    return { manifest: JSON.parse(data.toString()) as OciManifest, digest: await this.#blobs.write(data) };
+    const written = await this.#blobs.write(data);
+    await this.#origins?.put(origin(written), true);
+    return { manifest: JSON.parse(data.toString()) as OciManifest, digest: written };
   }
 
   async #config(reference: Reference, descriptor: OciDescriptor, signal: AbortSignal): Promise<Buffer> {

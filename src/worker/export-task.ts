@@ -26,7 +26,7 @@ export function runExportTask(task: ExportTask, mounts: Mounts): undefined {
       targetRoot: bytePath(task.target),
       owner: undefined,
       mode: undefined,
-      time: task.clampTime === undefined ? undefined : BigInt(task.clampTime) * 1_000_000_000n,
+      time: task.time === undefined ? undefined : BigInt(task.time) * 1_000_000_000n,
       contentsOnly: true,
       followLinks: false,
       includePatterns: [],
@@ -36,7 +36,7 @@ export function runExportTask(task: ExportTask, mounts: Mounts): undefined {
   }
   const fd = task.target === "-" ? 1 : openSync(task.target, "w");
   try {
-    new TarExport(root, fd, task.clampTime).run();
+    new TarExport(root, fd, task.time).run();
   } finally {
     if (fd !== 1) closeSync(fd);
   }
@@ -49,13 +49,13 @@ const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 class TarExport {
   readonly #root: BytePath;
   readonly #fd: number;
-  readonly #clampTime: number | undefined;
+  readonly #time: number | undefined;
   readonly #inodes = new Map<bigint, BytePath>();
 
-  constructor(root: BytePath, fd: number, clampTime: number | undefined) {
+  constructor(root: BytePath, fd: number, time: number | undefined) {
     this.#root = root;
     this.#fd = fd;
-    this.#clampTime = clampTime;
+    this.#time = time;
   }
 
   run(): void {
@@ -90,7 +90,7 @@ class TarExport {
         uid: Number(stat.uid),
         gid: Number(stat.gid),
         size,
-        mtime: this.#clampTime === undefined ? mtime : Math.min(mtime, this.#clampTime),
+        mtime: this.#time ?? mtime,
         linkname: link ?? (type === "symlink" ? readLink(full) : ""),
         devmajor: device.major,
         devminor: device.minor,

@@ -51,13 +51,7 @@ export class Mounts implements Disposable {
     const target = this.#folder();
     // overlayfs wants two, and a lone layer may have whiteouts that must not show
     const lower = layers.length === 1 ? [this.#emptyFolder(), layers[0]!] : layers;
-    mount(
-      "overlay",
-      target,
-      "overlay",
-      MS_RDONLY,
-      this.#lowerdir(lower),
-    );
+    mount("overlay", target, "overlay", MS_RDONLY, this.#lowerdir(lower));
     this.#active.push(target);
     return target;
   }

@@ -146,7 +146,8 @@ export interface ExportTask {
   /** a folder, or the tar file to write */
   readonly target: string;
   readonly format: "folder" | "tar";
-  readonly clampTime: number | undefined;
+  /** of all entries; seconds since 1970 */
+  readonly time: number | undefined;
 }
 
 export interface ReadTask {

@@ -234,9 +234,19 @@ export class RemoteSession implements Session, CredentialSource {
     const call = this.#openOutput(exporter, metadata, signal);
     const answered = call.read(() => undefined);
     answered.catch((error: unknown) => content.destroy(error as Error));
-    for await (const chunk of content as AsyncIterable<Buffer>) await call.send(bytesMessage(chunk));
-    call.end();
-    await answered;
+    try {
+      for await (const chunk of content as AsyncIterable<Buffer>) await call.send(bytesMessage(chunk));
+      call.end();
+      await answered;
+    } catch (error) {
+      // the client has it already, or wants it for its metadata alone
+      const answer = await answered.then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      if (!(answer instanceof ConnectError) || answer.code !== Code.AlreadyExists) throw error;
+      content.resume();
+    }
   }
 
   #openOutput(exporter: string, about: Readonly<Record<string, string>>, signal: AbortSignal) {

@@ -84,8 +84,8 @@ export function linterFor(request: FrontendRequest, dockerfile: ParsedDockerfile
 }
 
 /** The error with the file it is about. */
-export function aboutSource(error: unknown, { filename, data }: SourceInfo): SourceError {
+export function aboutSource(error: unknown, { filename, data, definition }: SourceInfo): SourceError {
   const located = error instanceof SourceError ? error : new SourceError(messageOf(error), [], error);
-  located.file ??= { filename, data };
+  located.file ??= { filename, data, ...(definition && { definition }) };
   return located;
 }

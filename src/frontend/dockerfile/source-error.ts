@@ -1,6 +1,6 @@
 // Errors and warnings that point at lines of a Dockerfile. The client prints the excerpt; see excerpt.ts.
-import { BuildError } from "../../lib/index.js";
-import type { Range } from "../../llb/index.js";
+import { BuildError, messageOf } from "../../lib/index.js";
+import type { Range, SourceInfo } from "../../llb/index.js";
 
 export interface SourceExcerpt {
   readonly filename: string;
@@ -13,11 +13,18 @@ export class SourceError extends BuildError {
   /** The places, outermost first; every wrapping adds one. */
   readonly places: readonly (readonly Range[])[];
   /** The file the places are in; set once it is known. */
-  file: { readonly filename: string; readonly data: Uint8Array } | undefined;
+  file: Pick<SourceInfo, "filename" | "data" | "definition"> | undefined;
 
   constructor(message: string, places: readonly (readonly Range[])[], cause?: unknown) {
     super("DOCKERFILE_INVALID", message, { cause });
     this.places = places;
+  }
+
+  /** Another error about the same places of the same file. */
+  with(cause: unknown): SourceError {
+    const error = new SourceError(messageOf(cause), this.places, cause);
+    error.file = this.file;
+    return error;
   }
 }
 

@@ -351,7 +351,7 @@ class Conversion {
     ) {
       await this.#bases.resolve(source);
     }
-    await this.#dispatchStage(source);
+    if (source.implicit) await this.#dispatchStage(source);
   }
 
   #inherit(state: StageState, base: StageState): void {

@@ -11,6 +11,6 @@ export function clean(path: string): string {
 export function resolvePath(parent: string, path: string, keepSlash: boolean): string {
   const result = clean(posix.isAbsolute(path) ? path : posix.join("/", parent, path));
   if (!keepSlash || result === "/") return result;
-  const isFolder = path.endsWith("/") || path.endsWith("/.") || path === "." || path === "..";
+  const isFolder = path.endsWith("/") || path.endsWith("/.") || path === "." || path === ".." || path === "";
   return isFolder ? `${result}/` : result;
 }

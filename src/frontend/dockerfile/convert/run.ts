@@ -77,7 +77,7 @@ export function dispatchRun(
   if (request.shmSize > 0) mounts.push({ type: "TMPFS", dest: "/dev/shm", size: request.shmSize });
 
   const nameShell = { ...context.shell, rawQuotes: true, skipUnset: true };
-  const masked = state.env.filter(([name]) => !secretEnv.some((secret) => secret.name === name));
+  const masked = [...state.env, ...secretEnv.map(({ name }) => [name, "****"] as const)];
   const text = commandText(`${command.fromOnbuild ? "ONBUILD " : ""}${customName}`, masked, nameShell);
   const proxyEnv = proxyOf(request.buildArgs);
   const meta: ExecMeta = {
@@ -87,7 +87,7 @@ export function dispatchRun(
     user: state.user,
     ...(proxyEnv && { proxyEnv }),
     extraHosts: request.addHosts.map(({ host, ip }) => ({ Host: host, IP: ip })),
-    hostname: request.buildArgs["BUILDKIT_SANDBOX_HOSTNAME"] ?? "",
+    hostname: request.buildArgs["BUILDKIT_SANDBOX_HOSTNAME"] || (request.hostname ?? ""),
     ulimit: request.ulimits,
     cgroupParent: request.cgroupParent,
     removeMountStubsRecursive: true,

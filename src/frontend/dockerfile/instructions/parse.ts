@@ -245,7 +245,8 @@ function onbuildExpression(node: Node): string {
   if (trigger === "ONBUILD") throw new Error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
   if (trigger === "MAINTAINER" || trigger === "FROM")
     throw new Error(`${trigger} isn't allowed as an ONBUILD trigger`);
-  return node.original.replace(/^\s*ONBUILD\s*/i, "").trim();
+  const documents = node.heredocs.map(({ content, name }) => `\n${content}${name}`);
+  return node.original.replace(/^\s*ONBUILD\s*/i, "").trim() + documents.join("");
 }
 
 function parseHealthcheck(node: Node): Healthcheck {
