@@ -29,6 +29,8 @@ export interface Outcomes {
   readonly annotations?: readonly Annotation[];
   /** for outputs that have none */
   readonly epoch?: Epoch;
+  /** for outputs whose name is "*" */
+  readonly imageName?: string | undefined;
 }
 
 /** Solves what is to be exported and exports it; again, should a cached result turn out to be lost meanwhile. */

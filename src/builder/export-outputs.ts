@@ -70,6 +70,7 @@ export interface ExportedResults {
   readonly multiPlatform: boolean;
   readonly annotations?: readonly Annotation[];
   readonly epoch?: Epoch;
+  readonly imageName?: string | undefined;
 }
 
 /** @returns metadata of the build */
@@ -88,13 +89,15 @@ export async function exportOutputs(
 function withFrontend(
   request: ExportRequest,
   output: Output,
-  { annotations = [], epoch }: ExportedResults,
+  { annotations = [], epoch, imageName }: ExportedResults,
 ): Output {
   const own = { ...output, epoch: output.epoch ?? epoch };
   if (isFiles(own)) return own;
   const all = [...request.annotations, ...own.image.annotations, ...annotations];
   const ociMediaTypes = own.image.ociMediaTypes || all.some(isOfIndex);
-  return { ...own, image: { ...own.image, annotations: all, ociMediaTypes } };
+  const isNamedThere = own.names.length === 1 && own.names[0] === "*" && imageName !== undefined;
+  const names = isNamedThere ? imageName.split(",") : own.names;
+  return { ...own, names, image: { ...own.image, annotations: all, ociMediaTypes } };
 }
 
 async function exportOne(

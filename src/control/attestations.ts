@@ -70,6 +70,7 @@ function digestMap(digests: readonly string[]): Record<string, string> {
 }
 
 function parse(path: string, data: Uint8Array): GoValue {
+  if (data.length === 0) return null;
   try {
     return JSON.parse(Buffer.from(data).toString()) as GoValue;
   } catch (cause) {

@@ -82,7 +82,11 @@ export function outcomesOf(
   };
   const platforms = platformsOf(text(PLATFORMS));
   const attributes = Object.fromEntries(Object.keys(metadata).map((key) => [key, text(key) ?? ""]));
-  const said = { annotations: annotationsOf(attributes), epoch: epochOf(text(EPOCH)) };
+  const said = {
+    annotations: annotationsOf(attributes),
+    epoch: epochOf(text(EPOCH)),
+    imageName: text("image.name"),
+  };
   const outcome = (id: string, ref: string, suffix: string): Outcome => {
     const platform = parsePlatform(id);
     return {
@@ -124,7 +128,12 @@ function configPlatform(config = ""): Platform | undefined {
     return undefined;
   }
   const { os, architecture, variant } = fields ?? {};
-  if (typeof os !== "string" || typeof architecture !== "string") return undefined;
+  if (!os !== !architecture)
+    throw new BuildError(
+      "RESULT_INVALID",
+      "invalid image config: os and architecture must be specified together",
+    );
+  if (typeof os !== "string" || typeof architecture !== "string" || os === "") return undefined;
   return normalizePlatform({
     OS: os,
     Architecture: architecture,

@@ -24,6 +24,8 @@ export class SourcePolicy {
       if (version > 1n)
         throw new ConnectError(`unsupported source policy version ${version}`, Code.InvalidArgument);
     this.#rules = policies.flatMap(({ rules }) => rules);
+    for (const { selector } of this.#rules)
+      if (!selector) throw new ConnectError("invalid nil selector in policy", Code.InvalidArgument);
   }
 
   /** The graph with what its sources are replaced by. @throws ConnectError for a source that is denied */
@@ -75,7 +77,10 @@ export class SourcePolicy {
       if (!groups) continue;
       if (rule.action === PolicyAction.DENY) denied = rule;
       else if (rule.action === PolicyAction.ALLOW) denied = undefined;
-      else {
+      else if (rule.action !== PolicyAction.CONVERT) {
+        const rest = `${rule.selector?.identifier}: unknown type ${JSON.stringify(source.identifier)}`;
+        throw new ConnectError(`source policy: rule ${rule.action as number} ${rest}`, Code.InvalidArgument);
+      } else {
         const changed = converted(rule, source, groups);
         if (changed !== source) return changed;
       }
@@ -90,7 +95,7 @@ export class SourcePolicy {
 }
 
 function converted({ updates }: Rule, source: SourceOp, groups: readonly string[]): SourceOp {
-  if (!updates) return source;
+  if (!updates) throw new ConnectError("missing destination for convert rule", Code.InvalidArgument);
   const text = updates.identifier === "" ? source.identifier : updates.identifier;
   const identifier = text.replace(/\$\{(\d+)\}/g, (_, index: string) => groups[Number(index)] ?? "");
   const isSame =

@@ -82,7 +82,10 @@ export function buildAttestation(
       schemaVersion: 2,
       mediaType: OCI_MANIFEST,
       artifactType: isArtifact ? ARTIFACT_TYPE : undefined,
-      config: descriptorJson(configDescriptor),
+      config: {
+        ...descriptorJson(configDescriptor),
+        data: isArtifact ? EMPTY.toString("base64") : undefined,
+      },
       layers: layers.map((layer, i) => ({
         ...descriptorJson(layer),
         annotations: { "in-toto.io/predicate-type": predicates[i]!.type },

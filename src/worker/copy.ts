@@ -49,6 +49,8 @@ export interface CopyOptions {
   readonly followLinks: boolean;
   readonly includePatterns: readonly string[];
   readonly excludePatterns: readonly string[];
+  /** what is in the way is removed, a folder too, unless it is one that a folder is copied to */
+  readonly replaces?: boolean;
 }
 
 /** What a source with wildcards stands for, as paths inside the root; below a folder that matches nothing more does. */
@@ -215,8 +217,17 @@ class Copier {
       this.#attributes(folder.source, stat, folder.target);
   }
 
-  #makeFolder(target: BytePath, stat: BigIntStats, overwriteMetadata: boolean): boolean {
+  /** @returns what is there, unless it is to be replaced */
+  #inTheWay(target: BytePath, stat: BigIntStats): BigIntStats | undefined {
     const existing = lstatMaybe(target);
+    if (!existing || !this.#options.replaces || (stat.isDirectory() && existing.isDirectory()))
+      return existing;
+    rmSync(fsPath(target), { recursive: true });
+    return undefined;
+  }
+
+  #makeFolder(target: BytePath, stat: BigIntStats, overwriteMetadata: boolean): boolean {
+    const existing = this.#inTheWay(target, stat);
     if (!existing) {
       mkdirSync(fsPath(target), Number(stat.mode & 0o7777n));
       return true;
@@ -232,7 +243,7 @@ class Copier {
   }
 
   #copyFile(source: BytePath, stat: BigIntStats, target: BytePath): void {
-    const existing = lstatMaybe(target);
+    const existing = this.#inTheWay(target, stat);
     if (existing?.isDirectory()) {
       const shown = textOf(target.slice(this.#options.targetRoot.length));
       throw new BuildError("COPY_FAILED", `cannot replace to directory ${shown} with file`);

@@ -116,6 +116,7 @@ async function copy(root: BytePath, action: FileActionCopy, source: BytePath): P
       contentsOnly: action.dirCopyContents,
       followLinks: action.followSymlink,
       includePatterns: action.includePatterns,
+      replaces: action.alwaysReplaceExistingDestPaths,
       excludePatterns: action.excludePatterns,
     });
   }

@@ -233,20 +233,17 @@ export class RemoteSession implements Session, CredentialSource {
   ): Promise<void> {
     const call = this.#openOutput(exporter, metadata, signal);
     const answered = call.read(() => undefined);
-    answered.catch((error: unknown) => content.destroy(error as Error));
-    try {
-      for await (const chunk of content as AsyncIterable<Buffer>) await call.send(bytesMessage(chunk));
-      call.end();
-      await answered;
-    } catch (error) {
-      // the client has it already, or wants it for its metadata alone
-      const answer = await answered.then(
-        () => undefined,
-        (reason: unknown) => reason,
-      );
-      if (!(answer instanceof ConnectError) || answer.code !== Code.AlreadyExists) throw error;
-      content.resume();
-    }
+    // a client that has it already, or wants it for its metadata alone, takes nothing; it is made nevertheless
+    let isWanted = true;
+    const ended = answered.catch((error: unknown) => {
+      if (!(error instanceof ConnectError) || error.code !== Code.AlreadyExists) throw error;
+      isWanted = false;
+    });
+    ended.catch((error: unknown) => content.destroy(error as Error));
+    for await (const chunk of content as AsyncIterable<Buffer>)
+      if (isWanted) await call.send(bytesMessage(chunk)).catch(() => ended);
+    call.end();
+    await ended;
   }
 
   #openOutput(exporter: string, about: Readonly<Record<string, string>>, signal: AbortSignal) {
