@@ -8,6 +8,7 @@ import {
   type Description,
   type FrontendOutcome,
   type FrontendRequest,
+  type FrontendWarning,
 } from "../frontend/index.js";
 import { InProcessSession } from "../session/index.js";
 import type { LayerFormat } from "../snapshot/index.js";
@@ -67,8 +68,11 @@ export class Build {
     const job = this.#job;
     beginExports(this.#exports, job.places);
     job.openCaches(this.#entries.cacheFrom);
-    const outcome = await buildDockerfile(this.#frontendRequest(), job.frontendHost());
-    job.warn(outcome.warnings, outcome.source);
+    let warnings: readonly FrontendWarning[] = [];
+    const outcome = await buildDockerfile(this.#frontendRequest(), job.frontendHost(), (all, source) => {
+      warnings = all;
+      job.warn(all, source);
+    });
     const metadata = await this.#solve(outcome).catch((error: unknown) => {
       throw job.failures.located(error, outcome);
     });
@@ -76,7 +80,7 @@ export class Build {
       metadata,
       definitions: outcome.results.map((result) => result.definition),
       frontendResults: outcome.results,
-      warnings: outcome.warnings,
+      warnings,
     };
   }
 

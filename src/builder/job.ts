@@ -8,7 +8,7 @@ import { hostPlatform, type FrontendHost, type FrontendWarning } from "../fronte
 import { BuildError, hexOf, type Digest } from "../lib/index.js";
 import type { Definition, Platform, SourceInfo } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
-import { loadDefinition, type Material, type OpContext } from "../op/index.js";
+import { loadDefinition, sessionOf, type Material, type OpContext } from "../op/index.js";
 import { Progress, type ProgressListener } from "../progress/index.js";
 import type { RegistryClient } from "../registry/index.js";
 import type { Session } from "../session/index.js";
@@ -257,11 +257,13 @@ export class Job {
     imports: readonly CacheImport[],
   ): Promise<ReadonlyMap<string, Uint8Array>> {
     const { op, metadata } = definition.ops[0]!;
-    const identifier = op.kind === "source" ? op.source.identifier : "";
+    const source = op.kind === "source" ? op.source : { identifier: "", attrs: {} };
+    const { identifier } = source;
     // nothing but a folder
     if (identifier.startsWith("local://") && definition.ops.length === 2) {
       const name = identifier.slice("local://".length);
-      return this.#readFolder(name, metadata.description["llb.customname"] ?? `load ${name}`, paths);
+      const session = await sessionOf(this.#options, source.attrs, this.signal);
+      return this.#readFolder(session, name, metadata.description["llb.customname"] ?? `load ${name}`, paths);
     }
     const solution = this.load(definition, hostPlatform(), imports);
     this.#definitionStep = solution.edge.vertex;
@@ -270,6 +272,7 @@ export class Job {
 
   /** Files of a client's folder, without a step of their own in the graph. */
   async #readFolder(
+    session: Session,
     name: string,
     title: string,
     paths: readonly string[],
@@ -277,7 +280,7 @@ export class Job {
     return this.progress.step(title, async (step) => {
       if (title.startsWith("[internal] load build definition")) this.#definitionStep = step.id;
       return step.status(`transferring ${name}:`, async (moved) => {
-        const files = await this.#options.session.readFiles(name, paths, this.signal);
+        const files = await session.readFiles(name, paths, this.signal);
         for (const data of files.values()) moved(data.length);
         return files;
       });

@@ -65,7 +65,7 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
   }
 
   results(id: RecordId): readonly StoredResult<RefResult>[] {
-    const saved = id.startsWith("sha256:") ? undefined : this.#records.get(id);
+    const saved = this.#records.get(id);
     return (saved?.results ?? []).flatMap(({ layer, createdAt }) => {
       const ref = layer === null ? undefined : this.#refs.get(layer);
       if (layer !== null && (!ref || !this.#refs.isAvailable(ref))) return [];
@@ -76,9 +76,11 @@ export class LocalCacheStore implements WritableCacheStore<RefResult> {
   }
 
   save(record: StoredRecord, result: RefResult | undefined, createdAt = Date.now()): RecordId {
-    if (record.inputs.length === 0) return record.digest;
+    // a record without inputs is its digest, and there if nobody saved it
+    const isRoot = record.inputs.length === 0;
+    if (isRoot && !result) return record.digest;
     return this.#database.transaction(() => {
-      const existing = this.#find(record);
+      const existing = isRoot ? record.digest : this.#find(record);
       const next = existing === undefined ? (this.#counters.get("record") ?? 0) + 1 : undefined;
       const id = existing ?? String(next);
       if (next !== undefined) void this.#counters.put("record", next);

@@ -170,9 +170,10 @@ export class DaemonBuild {
     const host = this.frontendHost(imports);
     if (attrs["requestid"]) return describe(attrs["requestid"], request, host);
     this.#provenance = provenanceRequest(attrs, this.#options.id, this.#startedAt);
-    const outcome = await buildDockerfile(request, host);
+    const outcome = await buildDockerfile(request, host, (warnings, source) =>
+      this.job.warn(warnings, source),
+    );
     this.#outcomes.push(outcome);
-    this.job.warn(outcome.warnings, outcome.source);
     const isMulti = attrs["multi-platform"] === "true" || outcome.multiPlatform;
     return resultOf(outcome, isMulti, (definition, platform) => this.#ref(definition, platform, imports));
   }

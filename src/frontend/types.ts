@@ -120,7 +120,6 @@ export interface FrontendOutcome {
   readonly multiPlatform: boolean;
   readonly results: readonly FrontendResult[];
   readonly source: SourceInfo;
-  readonly warnings: readonly FrontendWarning[];
 }
 
 /** What a frontend can tell instead of building: BuildKit's subrequests lint, outline and targets. */

@@ -14,6 +14,15 @@ export function isLocalResult(result: RefResult): boolean {
   return result.ref !== undefined && LOCAL_REFS.has(result.ref);
 }
 
+/** The session that lends a folder. */
+export async function sessionOf(
+  { session }: Pick<OpContext, "session">,
+  attrs: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<Session> {
+  return (await session.named?.(attrs["local.session"] ?? "", signal)) ?? session;
+}
+
 export class LocalOp implements Op<RefResult> {
   readonly #name: string;
   readonly #attrs: Readonly<Record<string, string>>;
@@ -31,7 +40,7 @@ export class LocalOp implements Op<RefResult> {
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
     const { refs, lastSent, sent, transient } = this.#context;
-    const session = this.#session;
+    const session = await sessionOf(this.#context, this.#attrs, signal);
     const list = (name: string): string[] => JSON.parse(this.#attrs[name] ?? "[]") as string[];
     const selection = {
       followPaths: list("local.followpaths"),
@@ -39,7 +48,7 @@ export class LocalOp implements Op<RefResult> {
       excludePatterns: list("local.excludepatterns"),
       metadataExcept: this.#isMetadataOnly() ? list("local.metadatatransferexclude") : undefined,
     };
-    const key = this.#key();
+    const key = this.#key(session);
     const isCompared = this.#attrs["local.differ"] !== "none";
     const previous = key !== undefined && isCompared ? lastSent(key) : undefined;
     const { upper } = refs.newFolders();
@@ -64,11 +73,6 @@ export class LocalOp implements Op<RefResult> {
     return [{ ref }];
   }
 
-  get #session(): Session {
-    const { session } = this.#context;
-    return session.named?.(this.#attrs["local.session"] ?? "") ?? session;
-  }
-
   /** @throws BuildError LOCAL_INVALID */
   #isMetadataOnly(): boolean {
     const name = "local.metadatatransfer";
@@ -83,8 +87,7 @@ export class LocalOp implements Op<RefResult> {
   }
 
   /** Which folder of which client it is; `undefined` if the client does not say who it is. */
-  #key(): string | undefined {
-    const { sharedKey } = this.#session;
+  #key({ sharedKey }: Session): string | undefined {
     const hint = this.#attrs["local.sharedkeyhint"] ?? "";
     return sharedKey && digestOf(JSON.stringify([sharedKey, this.#name, hint]));
   }

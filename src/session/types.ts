@@ -11,8 +11,8 @@ export type FolderSelection = Selection & {
 };
 
 export interface Session {
-  /** The session that a graph names for a folder; this one if the client has no such session open. */
-  named?(id: string): Session;
+  /** The session that a graph names for a folder; this one if none of that name comes. */
+  named?(id: string, signal: AbortSignal): Promise<Session>;
   /** says which client it is, and that its folders change little from one session to the next; empty: it does not */
   readonly sharedKey?: string;
   /**

@@ -85,7 +85,8 @@ export class EdgeState<R> {
     }
     const { local } = this.#solver;
     const byDefinition = this.#probe(keys, [local]);
-    if (byDefinition.length > 0 || this.inputs.length === 0) return byDefinition;
+    // sources are had from where they are
+    if (byDefinition.length > 0 || this.vertex.isSource) return byDefinition;
     await Promise.all(this.inputs.map((input) => input.matches()));
     await this.#linkRandomInputs(keys, maps[0]!);
     const here = this.#probe(keys, [local]);
@@ -209,9 +210,13 @@ export class EdgeState<R> {
     const createdAt = Date.now();
     for (const key of keys) {
       key.result = { value, createdAt };
-      solver.save(key, value, createdAt);
+      this.#save(key, value, createdAt);
     }
     return value;
+  }
+
+  #save(key: KeyNode, value: R, createdAt: number): void {
+    if (!this.vertex.isSource) this.#solver.save(key, value, createdAt);
   }
 
   /** The first result of the matches that can be had. */
@@ -251,7 +256,7 @@ export class EdgeState<R> {
     for (const key of keys) {
       key.result = { value, createdAt };
       this.#solver.adopt(key, store, ids);
-      this.#solver.save(key, value, createdAt);
+      this.#save(key, value, createdAt);
     }
     this.#loadedKeys = keys;
     this.#solver.completed(this.vertex, { kind: "hit", source: store.name });

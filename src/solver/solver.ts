@@ -109,7 +109,7 @@ export class Solver<R> {
       for (const links of node.inputs) for (const { parent } of links) seen.add(parent);
     await Promise.all(
       [...seen].map(async (node) => {
-        if (node.result || node.inputs.length === 0 || node.isRandom) return;
+        if (node.result || node.isRandom) return;
         for (const store of stores) {
           for (const id of node.idsIn(store)) {
             for (const stored of store.results(id)) {
@@ -304,7 +304,7 @@ export class Solver<R> {
       node.remember(local, id);
       return [id];
     };
-    if (key.isRandom || key.inputs.length === 0) return;
+    if (key.isRandom) return;
     const record = this.#storable(key, saved);
     if (!record) return;
     key.remember(local, local.save(record, value, createdAt));

@@ -47,7 +47,7 @@ async function session(lent: Partial<Lent>): Promise<RemoteSession> {
     sharedKey: "",
     channel: new Channel(connection),
     methods,
-    find: () => undefined,
+    find: () => Promise.reject(new Error("there is no other")),
     stateRoot: folder,
     own: folder,
   });

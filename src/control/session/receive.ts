@@ -30,7 +30,7 @@ interface OpenFile {
 }
 
 export interface ReceiveOptions {
-  /** told of bytes */
+  /** told of bytes, those that tell of entries included */
   readonly moved: Moved;
   /** The folder has something already: what comes takes the place of what has its name, and belongs to this process. */
   readonly merges?: boolean;
@@ -97,6 +97,7 @@ class Receiver {
 
   async take(message: Buffer): Promise<void> {
     const { type, stat, id, data } = decodePacket(message);
+    this.#moved(message.length);
     switch (type) {
       case PACKET.STAT:
         if (stat) await this.#entry(stat, this.#count++);
@@ -237,7 +238,6 @@ class Receiver {
     if (data.length > 0) {
       for (let at = 0; at < data.length;) at += writeSync(file.fd, data, at);
       file.written += data.length;
-      this.#moved(data.length);
       return;
     }
     closeSync(file.fd);

@@ -27,8 +27,8 @@ export interface RemoteSessionOptions {
   /** see Session */
   readonly sharedKey: string;
   readonly channel: Channel;
-  /** another session that is open now */
-  readonly find: (id: string) => RemoteSession | undefined;
+  /** another session, which may be about to open; rejects if it does not */
+  readonly find: (id: string, signal: AbortSignal) => Promise<RemoteSession>;
   /** methods that the client serves: "/moby.filesync.v1.FileSync/DiffCopy" */
   readonly methods: ReadonlySet<string>;
   readonly stateRoot: string;
@@ -56,8 +56,8 @@ export class RemoteSession implements Session, CredentialSource {
     return this.#closed.signal;
   }
 
-  named(id: string): RemoteSession {
-    return this.#options.find(id) ?? this;
+  async named(id: string, signal: AbortSignal): Promise<RemoteSession> {
+    return id === "" || id === this.id ? this : this.#options.find(id, signal).catch(() => this);
   }
 
   async takeFolder(

@@ -32,7 +32,7 @@ export class Sessions {
       sharedKey: String(headers["x-docker-expose-session-sharedkey"] ?? ""),
       channel: new Channel(inner),
       methods,
-      find: (other) => this.#open.get(other),
+      find: (other, signal) => this.get(other, signal),
       ...this.#folders,
     });
     this.#open.set(id, session);

@@ -1,8 +1,8 @@
 // The Dockerfile frontend: reads the Dockerfile and the ignore file through its host and converts them, once for each
 // platform.
 import { parseBool } from "../../lib/index.js";
-import type { Platform } from "../../llb/index.js";
-import type { FrontendHost, FrontendOutcome, FrontendRequest } from "../types.js";
+import type { Platform, SourceInfo } from "../../llb/index.js";
+import type { FrontendHost, FrontendOutcome, FrontendRequest, FrontendWarning } from "../types.js";
 import { convert } from "./convert/index.js";
 import { Linter } from "./lint/index.js";
 import { aboutSource, linterFor, loadDockerfile } from "./load.js";
@@ -12,16 +12,21 @@ import { checkSyntax } from "./syntax.js";
 /** Warns only of one platform: the others would say the same. */
 const MUTE = new Linter({ skip: "all", experimental: new Set(), error: false });
 
-/** @throws SourceError with the Dockerfile it is about */
+/**
+ * @param warn is told what the linter says, also of a file that cannot be built
+ * @throws SourceError with the Dockerfile it is about
+ */
 export async function buildDockerfile(
   request: FrontendRequest,
   host: FrontendHost,
+  warn: (warnings: readonly FrontendWarning[], source: SourceInfo) => void,
 ): Promise<FrontendOutcome> {
   const { source, excludes, remoteContext } = await loadDockerfile(request, host);
+  let lint = MUTE;
   try {
     const dockerfile = parseDockerfile(source.data);
     checkSyntax(request, dockerfile);
-    const lint = linterFor(request, dockerfile);
+    lint = linterFor(request, dockerfile);
     const platforms: readonly Platform[] =
       request.platforms.length > 0 ? request.platforms : [request.buildPlatform];
     const showPlatform =
@@ -33,8 +38,10 @@ export async function buildDockerfile(
         convert({ ...input, targetPlatform, lint: i === 0 ? lint : MUTE }),
       ),
     );
-    return { results, source, multiPlatform: showPlatform, warnings: lint.warnings };
+    return { results, source, multiPlatform: showPlatform };
   } catch (error) {
     throw aboutSource(error, source);
+  } finally {
+    warn(lint.warnings, source);
   }
 }

@@ -164,7 +164,8 @@ class Conversion {
           state.platform = parsePlatform(text);
           state.explicitPlatform = true;
         } catch (error) {
-          const message = `failed to parse platform ${text}: ${(error as Error).message}`;
+          const problem = this.#blank((error as Error).message, expansion.unmatched).message;
+          const message = `failed to parse platform ${stage.platform}: ${problem}`;
           throw new SourceError(message, [[stage.range], [stage.range]], error);
         }
       }
@@ -327,7 +328,8 @@ class Conversion {
     }
     for (const command of state.commands) {
       const sources = this.#sources.get(command);
-      for (const source of [sources?.from, ...(sources?.mounts ?? [])]) if (source) await this.#ready(source);
+      for (const source of [sources?.from, ...(sources?.mounts ?? [])])
+        if (source) await this.#ready(source, state);
     }
     this.#initFromImage(state);
     for (const command of state.commands) {
@@ -342,16 +344,15 @@ class Conversion {
     }
   }
 
-  async #ready(source: StageState): Promise<void> {
-    if (
-      !source.dispatched &&
-      source.implicit &&
-      source.output === undefined &&
-      source.stage.baseName !== SCRATCH
-    ) {
-      await this.#bases.resolve(source);
-    }
-    if (source.implicit) await this.#dispatchStage(source);
+  /** Makes what `state` reads of; a stage that stands after it is not made: who reads it says so. */
+  async #ready(source: StageState, state: StageState): Promise<void> {
+    if (source.dispatched) return;
+    if (!source.implicit && this.#states.indexOf(source) > this.#states.indexOf(state)) return;
+    let bottom = source;
+    while (bottom.base) bottom = bottom.base;
+    if (!bottom.dispatched && bottom.output === undefined && bottom.stage.baseName !== SCRATCH)
+      await this.#bases.resolve(bottom);
+    await this.#dispatchStage(source);
   }
 
   #inherit(state: StageState, base: StageState): void {
