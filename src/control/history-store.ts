@@ -137,8 +137,8 @@ export class HistoryStore {
   }
 }
 
-function blobsOf({ logs, trace, Result }: BuildHistoryRecord): Digest[] {
-  return [logs, trace, ...(Result?.Attestations ?? [])].flatMap((blob) =>
+function blobsOf({ logs, trace, externalError, Result }: BuildHistoryRecord): Digest[] {
+  return [logs, trace, externalError, ...(Result?.Attestations ?? [])].flatMap((blob) =>
     blob && isDigest(blob.digest) ? [blob.digest] : [],
   );
 }

@@ -18,7 +18,7 @@ import {
   type SolveRequest,
   type StatusResponse,
 } from "./gen/buildkit/control_pb.js";
-import type { Status } from "./gen/google/rpc/status_pb.js";
+import { StatusSchema, type Status } from "./gen/google/rpc/status_pb.js";
 import { HistoryStore } from "./history-store.js";
 import { TRACE_TYPE } from "./traces/span-json.js";
 import type { HistoryLimits } from "./types.js";
@@ -26,6 +26,8 @@ import { redactAttrs } from "./redact.js";
 
 /** Records that are kept in all, however young. */
 const MAX_RECORDS = 1000;
+/** BuildKit's word, its slip included. */
+const ERROR_TYPE = "application/vnd.googeapis.google.rpc.status+proto";
 const LOG_TYPE = "application/vnd.buildkit.status.v0";
 
 /** BuildKit's: two days, or the last fifty. */
@@ -90,7 +92,7 @@ export class History {
     this.#active.delete(ref);
     record.CompletedAt = timestampFromMs(Date.now());
     record.ExporterResponse = { ...response };
-    if (error) record.error = error;
+    if (error) Object.assign(record, this.#writeError(error));
     record.logs = this.#writeLog(log);
     Object.assign(record, countSteps(log));
     const results = exported.map(({ mediaType, digest, size }) =>
@@ -110,6 +112,15 @@ export class History {
   setTrace(ref: string, lines: string): void {
     const record = this.#store.get(ref);
     if (record) this.#store.put({ ...record, trace: this.#store.write(TRACE_TYPE, Buffer.from(lines)) });
+  }
+
+  /** The record has what it says; all there is to know is a blob. */
+  #writeError(error: Status): Pick<BuildHistoryRecord, "error" | "externalError"> {
+    const data = toBinary(StatusSchema, error);
+    return {
+      error: create(StatusSchema, { code: error.code, message: error.message }),
+      externalError: this.#store.write(ERROR_TYPE, Buffer.from(data)),
+    };
   }
 
   #writePredicate({ type, value }: Predicate): Descriptor {

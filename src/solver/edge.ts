@@ -216,7 +216,7 @@ export class EdgeState<R> {
   }
 
   #save(key: KeyNode, value: R, createdAt: number): void {
-    if (!this.vertex.isSource) this.#solver.save(key, value, createdAt);
+    if (!this.vertex.isSource || this.vertex.isKept) this.#solver.save(key, value, createdAt);
   }
 
   /** The first result of the matches that can be had. */

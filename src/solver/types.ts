@@ -34,6 +34,8 @@ export interface Vertex<R> {
   readonly op: Op<R>;
   /** a source: shown as cached only by itself */
   readonly isSource: boolean;
+  /** a source whose result is kept: what it is had from may be gone, or slow */
+  readonly isKept?: boolean;
 }
 
 export type RecordId = string;

@@ -62,7 +62,8 @@ export class BaseResolver {
 
   /** An instruction reads `path` of what `state` stands for. */
   reads(state: StageState, path: string): void {
-    this.#localContexts.get(state)?.paths.add(path);
+    for (let at: StageState | undefined = state; at; at = at.base)
+      this.#localContexts.get(at)?.paths.add(path);
   }
 
   namedContext(name: string): NamedContext | undefined {

@@ -116,6 +116,7 @@ class Conversion {
     );
     for (const state of this.#states) if (all.has(state)) await this.#dispatchStage(state);
     await this.#dispatchStage(target);
+    this.#bases.reads(target, "/");
     this.#bases.sealLocalContexts();
     this.#context.sealContext();
     this.#input.lint.finish();
@@ -333,6 +334,8 @@ class Conversion {
     }
     this.#initFromImage(state);
     for (const command of state.commands) {
+      // a command may read anything
+      if (command.kind === "RUN") this.#bases.reads(state, "/");
       dispatch(state, command, this.#sources.get(command)!, {
         context: this.#context,
         globalArgs: this.#globalArgs.values,
