@@ -120,7 +120,7 @@ export class Build {
       startedAt: this.#startedAt,
       frontend: "dockerfile.v0",
       args: { ...Object.fromEntries(args), filename, ...(target && { target }), ...(context && { context }) },
-      locals: hasOwnDockerfile ? ["dockerfile"] : [],
+      locals: [...(context === "" ? ["context"] : []), ...(hasOwnDockerfile ? ["dockerfile"] : [])],
     };
   }
 

@@ -18,8 +18,14 @@ import {
 import type { Descriptor } from "../content/index.js";
 import type { Material } from "../op/index.js";
 import { parseReference } from "../registry/index.js";
+import { redacted } from "../source/index.js";
 
-const TYPE = "https://slsa.dev/provenance/v0.2";
+const TYPES = {
+  "v0.2": "https://slsa.dev/provenance/v0.2",
+  v1: "https://slsa.dev/provenance/v1",
+} as const;
+/** What a build is, in the words of v1. */
+const BUILD_TYPE = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md";
 const BUILDKIT = "https://mobyproject.org/buildkit@v1";
 
 /** What was asked of a frontend. */
@@ -27,6 +33,8 @@ export interface ProvenanceRequest {
   /** with the image; the build's record has it anyway */
   readonly isWanted: boolean;
   readonly mode: "min" | "max";
+  /** of SLSA's predicate */
+  readonly version: keyof typeof TYPES;
   /** only with what is pushed or kept as an image */
   readonly isInlineOnly: boolean;
   readonly builderId: string;
@@ -37,6 +45,8 @@ export interface ProvenanceRequest {
   readonly frontend: string;
   /** without anything secret */
   readonly args: Readonly<Record<string, string>>;
+  /** what who runs the builder says of it */
+  readonly environment?: Readonly<Record<string, GoValue>>;
   /** names of the client's folders that the frontend itself has read */
   readonly locals: readonly string[];
 }
@@ -53,45 +63,95 @@ export function provenance(
   materials: readonly Material[],
   layers: ReadonlyMap<string, readonly Descriptor[]> = new Map(),
 ): Predicate {
-  const { mode, args, frontend, id, startedAt, builderId } = request;
+  const { mode, version, args, frontend, id, startedAt, builderId, environment } = request;
   const isMax = mode === "max";
   const ops = definition?.ops ?? [];
   const locals = unique([...request.locals, ...identifiers(ops, "local://")]).sort();
   const { source, entryPoint, parameters, vcs } = splitArgs(args);
   const credentials = credentialsOf(ops);
-  return {
-    type: TYPE,
-    file: "provenance.json",
-    value: {
+  const all = [...imagesOf(ops, platform), ...materials.map(materialJson)];
+  const config = {
+    uri: source && redacted(source),
+    digest: materials.find(({ uri }) => source && uri === redacted(source))?.digest,
+    path: entryPoint || undefined,
+  };
+  const isComplete = locals.length === 0;
+  const isHermetic = isComplete && !ops.some(({ op }) => op.kind === "exec" && op.exec.network !== "NONE");
+  // build arguments and labels may tell more than the sources do
+  const told = Object.entries(parameters).filter(([key]) => isMax || !/^(?:build-arg|label):/.test(key));
+  const tellsAll = told.length === Object.keys(parameters).length;
+  const asked = {
+    frontend,
+    args: sortedOrNone(Object.fromEntries(told)),
+    secrets: isMax ? list(credentials.secrets) : undefined,
+    ssh: isMax ? list(credentials.agents) : undefined,
+    locals: list(locals.map((name) => ({ name }))),
+  };
+  const graph = isMax && definition ? buildConfig(definition) : undefined;
+  const host = formatPlatform(hostPlatform());
+  const [startedOn, finishedOn] = [startedAt, Date.now()].map((time) => new Date(time).toISOString());
+  const metadata = {
+    vcs: sortedOrNone(vcs),
+    source: isMax && definition?.source ? sourceJson(definition) : undefined,
+    layers: isMax ? layersJson(ops, layers) : undefined,
+  };
+  const value = {
+    "v0.2": (): GoValue => ({
       builder: { id: builderId },
       buildType: BUILDKIT,
-      materials: list([...imagesOf(ops, platform), ...materials.map(materialJson)]),
+      materials: list(all),
       invocation: {
-        configSource: { uri: source || undefined, entryPoint: entryPoint || undefined },
-        parameters: {
-          frontend,
-          args: isMax ? sortedOrNone(parameters) : undefined,
-          secrets: list(credentials.secrets),
-          ssh: list(credentials.agents),
-          locals: list(locals.map((name) => ({ name }))),
+        configSource: {
+          uri: config.uri || undefined,
+          digest: plainOrNone(config.digest),
+          entryPoint: config.path,
         },
-        environment: { platform: formatPlatform(hostPlatform()) },
+        parameters: asked,
+        environment: { platform: host, ...environment },
       },
-      buildConfig: isMax && definition ? buildConfig(definition) : undefined,
+      buildConfig: graph,
       metadata: {
         buildInvocationID: id,
-        buildStartedOn: new Date(startedAt).toISOString(),
-        buildFinishedOn: new Date().toISOString(),
-        completeness: { parameters: isMax, environment: true, materials: locals.length === 0 },
+        buildStartedOn: startedOn,
+        buildFinishedOn: finishedOn,
+        completeness: { parameters: tellsAll, environment: true, materials: isComplete },
         reproducible: false,
-        [`${BUILDKIT}#metadata`]: {
-          vcs: sortedOrNone(vcs),
-          source: isMax && definition?.source ? sourceJson(definition) : undefined,
-          layers: isMax ? layersJson(ops, layers) : undefined,
+        [`${BUILDKIT}#metadata`]: metadata,
+        [`${BUILDKIT}#hermetic`]: isHermetic || undefined,
+      },
+    }),
+    v1: (): GoValue => ({
+      buildDefinition: {
+        buildType: BUILD_TYPE,
+        resolvedDependencies: list(all),
+        externalParameters: {
+          configSource: {
+            uri: config.uri || undefined,
+            digest: plainOrNone(config.digest),
+            path: config.path,
+          },
+          request: asked,
+        },
+        internalParameters: { buildConfig: graph, builderPlatform: host, ...environment },
+      },
+      runDetails: {
+        builder: { id: builderId },
+        metadata: {
+          invocationID: id,
+          startedOn,
+          finishedOn,
+          buildkit_metadata: metadata,
+          buildkit_hermetic: isHermetic || undefined,
+          buildkit_completeness: { request: tellsAll, resolvedDependencies: isComplete },
         },
       },
-    },
-  };
+    }),
+  }[version]();
+  return { type: TYPES[version], file: "provenance.json", value };
+}
+
+function plainOrNone(digest: Material["digest"] | undefined): GoValue {
+  return digest && { ...digest };
 }
 
 function splitArgs(args: ProvenanceRequest["args"]) {
@@ -138,11 +198,12 @@ function identifiers(ops: readonly DefinitionOp[], scheme: string): string[] {
 
 function imagesOf(ops: readonly DefinitionOp[], platform: Platform): GoValue[] {
   const images = ops.flatMap(({ op }) => {
-    const [, text] =
-      op.kind === "source" ? (/^docker-image:\/\/(.*)$/s.exec(op.source.identifier) ?? []) : [];
+    const [, scheme, text] =
+      op.kind === "source" ? (/^(docker-image|oci-layout):\/\/(.*)$/s.exec(op.source.identifier) ?? []) : [];
     if (text === undefined) return [];
     const reference = parseReference(text);
-    const uri = packageUrl(reference, formatPlatform(op.platform ?? platform));
+    const type = scheme === "oci-layout" ? "oci" : "docker";
+    const uri = packageUrl(reference, formatPlatform(op.platform ?? platform), type);
     const sha256 = reference.digest?.replace("sha256:", "");
     return [JSON.stringify({ uri, ...(sha256 && { digest: { sha256 } }) })];
   });
@@ -160,7 +221,8 @@ function credentialsOf(ops: readonly DefinitionOp[]): { secrets: GoValue[]; agen
     if (op.kind !== "exec") continue;
     for (const { secretOpt, SSHOpt } of op.exec.mounts) {
       if (secretOpt) secrets.set(secretOpt.ID, secretOpt.optional && (secrets.get(secretOpt.ID) ?? true));
-      if (SSHOpt) agents.set(SSHOpt.ID, SSHOpt.optional && (agents.get(SSHOpt.ID) ?? true));
+      const agent = SSHOpt?.ID || "default";
+      if (SSHOpt) agents.set(agent, SSHOpt.optional && (agents.get(agent) ?? true));
     }
     for (const { ID, optional } of op.exec.secretEnv) secrets.set(ID, optional && (secrets.get(ID) ?? true));
   }

@@ -123,7 +123,7 @@ export interface BuildRequest {
   readonly cacheFrom: readonly Entry[];
   readonly annotations: readonly Annotation[];
   /** of the images; none if it is left out */
-  readonly provenance?: Pick<ProvenanceRequest, "mode" | "builderId"> | undefined;
+  readonly provenance?: Pick<ProvenanceRequest, "mode" | "version" | "builderId"> | undefined;
   readonly onProgress: ProgressListener;
   readonly signal: AbortSignal;
   /** part of the graph's local sources; random if not given */

@@ -171,7 +171,10 @@ function provenanceWish(flags: ParsedFlags): BuildRequest["provenance"] {
     const mode = fields.get("mode") ?? "max";
     if (mode !== "min" && mode !== "max")
       throw new BuildError("FLAG_INVALID", `--provenance: invalid mode "${mode}"; use min or max`);
-    wish = isOff ? undefined : { mode, builderId: fields.get("builder-id") ?? "" };
+    const version = fields.get("version") ?? "v0.2";
+    if (version !== "v0.2" && version !== "v1")
+      throw new BuildError("FLAG_INVALID", `--provenance: invalid version "${version}"; use v0.2 or v1`);
+    wish = isOff ? undefined : { mode, version, builderId: fields.get("builder-id") ?? "" };
   }
   return wish;
 }

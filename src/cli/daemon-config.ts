@@ -1,10 +1,10 @@
 // The daemon's settings: buildkitd's flags, its TOML file below them.
 // Source of the names: BuildKit's docs/buildkitd.toml.md and `buildkitd --help`.
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { parse } from "smol-toml";
 import type { DaemonOptions, HistoryLimits } from "../control/index.js";
-import { BuildError, codeOf, messageOf, parseBytes, parseDuration } from "../lib/index.js";
+import { BuildError, codeOf, messageOf, parseBytes, parseDuration, type GoValue } from "../lib/index.js";
 import type { RegistrySettings } from "../registry/index.js";
 import type { DnsSettings } from "../executor/index.js";
 import type { GcLimits } from "../prune/index.js";
@@ -48,6 +48,7 @@ const KEYS = [
   "root",
   "debug",
   "insecure-entitlements",
+  "provenanceEnvDir",
   "grpc.address",
   "grpc.gid",
   "grpc.tls.cert",
@@ -155,6 +156,7 @@ export function daemonSettings(
         ]),
       ),
       history: historyLimits(table(config, "history")),
+      provenanceEnvironment: provenanceEnvironment(text(config, "provenanceEnvDir")),
       environment: env,
       debug: flags.bool("debug") || config["debug"] === true ? log : () => undefined,
       warn: (text) => log(`warning: ${text}`),
@@ -231,6 +233,22 @@ function historyLimits({ maxAge, maxEntries }: Table): Partial<HistoryLimits> {
     ...(age !== undefined && { maxAge: age }),
     ...(typeof maxEntries === "number" && { maxEntries }),
   };
+}
+
+/** What all files of a folder say together. @throws BuildError CONFIG_INVALID */
+function provenanceEnvironment(folder: string): Record<string, GoValue> {
+  if (folder === "" || !existsSync(folder)) return {};
+  const files = readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .sort();
+  const objects = files.map((name) => {
+    try {
+      return JSON.parse(readFileSync(join(folder, name), "utf8")) as Record<string, GoValue>;
+    } catch (cause) {
+      throw new BuildError("CONFIG_INVALID", `failed to parse ${name}: ${messageOf(cause)}`, { cause });
+    }
+  });
+  return Object.assign({}, ...objects) as Record<string, GoValue>;
 }
 
 function dnsSettings(dns: Table): DnsSettings | undefined {

@@ -169,6 +169,7 @@ async function startBuild(
     frontendImage: (build, wanted) => runFrontendImage(build, wanted, options),
     policy: new SourcePolicy(request.SourcePolicy ? [request.SourcePolicy] : []),
     exports: exportRequest(request, session, options.environment, signal),
+    provenanceEnvironment: options.provenanceEnvironment ?? {},
     log,
     signal,
   });

@@ -23,7 +23,7 @@ import {
   type FrontendHost,
   type FrontendOutcome,
 } from "../frontend/index.js";
-import type { Digest } from "../lib/index.js";
+import type { Digest, GoValue } from "../lib/index.js";
 import type { Place } from "./errors.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
@@ -55,6 +55,8 @@ export interface DaemonBuildOptions {
   readonly entitlements: ReadonlySet<string>;
   readonly exports: ExportRequest;
   readonly policy: SourcePolicy;
+  /** see DaemonOptions */
+  readonly provenanceEnvironment: Readonly<Record<string, GoValue>>;
   /** runs a frontend that is an image */
   readonly frontendImage: (build: DaemonBuild, options: SolveOptions) => Promise<Result>;
   readonly log: StatusLog;
@@ -169,7 +171,10 @@ export class DaemonBuild {
     const request = { ...frontendRequest(attrs, inputs, this.sessionId), buildPlatform: hostPlatform() };
     const host = this.frontendHost(imports);
     if (attrs["requestid"]) return describe(attrs["requestid"], request, host);
-    this.#provenance = provenanceRequest(attrs, this.#options.id, this.#startedAt);
+    this.#provenance = {
+      ...provenanceRequest(attrs, this.#options.id, this.#startedAt),
+      environment: this.#options.provenanceEnvironment,
+    };
     const outcome = await buildDockerfile(request, host, (warnings, source) =>
       this.job.warn(warnings, source),
     );

@@ -97,19 +97,29 @@ export function provenanceRequest(attrs: Attrs, id: string, startedAt: number): 
     throw invalid("SBOM scanners are not supported yet; use --sbom=false");
   const text = attrs["attest:provenance"] ?? "";
   const options = new Map(fields(text).map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]));
-  const mode = options.get("mode") ?? "max";
+  const asked = options.get("mode") ?? "max";
+  const mode = asked === "full" ? "max" : asked;
   if (mode !== "min" && mode !== "max") throw invalid(`invalid mode ${mode}`);
+  const version = options.get("version") ?? "v0.2";
+  if (version !== "v0.2" && version !== "v1") throw invalid(`invalid provenance SLSA version: ${version}`);
   const context = attrs["context"] ?? "";
   return {
     mode,
-    isWanted: text !== "" && options.get("disabled") !== "true",
+    version,
+    isWanted: attrs["attest:provenance"] !== undefined && options.get("disabled") !== "true",
     isInlineOnly: options.get("inline-only") === "true",
     builderId: options.get("builder-id") ?? "",
     id,
     startedAt,
     frontend: "dockerfile.v0",
     args: redactAttrs(attrs),
-    locals: context === "" || attrs["dockerfilekey"] !== undefined ? ["dockerfile"] : [],
+    locals: [
+      // what it ignores is read in any case
+      ...(context === "" ? [attrs["contextkey"] ?? "context"] : []),
+      ...(context === "" || attrs["dockerfilekey"] !== undefined
+        ? [attrs["dockerfilekey"] ?? "dockerfile"]
+        : []),
+    ],
   };
 }
 

@@ -1,4 +1,5 @@
 // The vocabulary of the daemon.
+import type { GoValue } from "../lib/index.js";
 import type { EngineOptions } from "../builder/index.js";
 import type { RegistrySettings } from "../registry/index.js";
 
@@ -31,6 +32,8 @@ export interface DaemonOptions {
   readonly registries: ReadonlyMap<string, RegistrySettings>;
   /** of what is remembered of builds, where they are not the usual ones */
   readonly history: Partial<HistoryLimits>;
+  /** what is said of this machine in the provenance of what it builds */
+  readonly provenanceEnvironment?: Readonly<Record<string, GoValue>>;
   /** credentials of caches are read from here, never from the client's */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly debug: (text: string) => void;

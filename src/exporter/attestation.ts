@@ -114,7 +114,7 @@ function subjectNames(
 }
 
 /** "pkg:docker/app@1?platform=linux%2Famd64" (github.com/package-url/purl-spec) */
-export function packageUrl(reference: Reference, platform: string): string {
+export function packageUrl(reference: Reference, platform: string, type = "docker"): string {
   const { digest, ...named } = reference;
   const [, path, tag] = /^(.*?)(?::([^:/]+))?$/s.exec(familiarReference({ ...named, digest: undefined }))!;
   const version = tag ?? (digest === undefined ? "latest" : undefined);
@@ -122,5 +122,5 @@ export function packageUrl(reference: Reference, platform: string): string {
     ...(version === undefined ? [`digest=${digest}`] : []),
     `platform=${encodeURIComponent(platform)}`,
   ];
-  return `pkg:docker/${path}${version === undefined ? "" : `@${version}`}?${qualifiers.join("&")}`;
+  return `pkg:${type}/${path}${version === undefined ? "" : `@${version}`}?${qualifiers.join("&")}`;
 }

@@ -71,7 +71,6 @@ describe("flags", () => {
       ["--cache-to", `type=azblob,name=a,mode=all,${URL_}`, "CONTEXT"],
       'invalid mode "all"',
     ],
-    ["a missing name", ["--cache-to", `type=azblob,${URL_}`, "CONTEXT"], "name is required"],
     ["a missing account", ["--cache-to", "type=azblob,name=a", "CONTEXT"], "account_url is missing"],
     [
       "an account URL without a scheme",

@@ -35,6 +35,7 @@ export function frontendAttrs({ frontend, contexts, provenance }: BuildRequest):
     ...(provenance && {
       "attest:provenance": [
         `mode=${provenance.mode}`,
+        `version=${provenance.version}`,
         ...(provenance.builderId ? [`builder-id=${provenance.builderId}`] : []),
       ].join(","),
     }),

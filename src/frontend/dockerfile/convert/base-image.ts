@@ -1,5 +1,6 @@
 // What a stage stands on: nothing, an image (its config is fetched, its layers are not), or a named context.
 import {
+  type Platform,
   definitionOutput,
   image as llbImage,
   local,
@@ -66,15 +67,18 @@ export class BaseResolver {
       this.#localContexts.get(at)?.paths.add(path);
   }
 
-  namedContext(name: string): NamedContext | undefined {
+  /** One for the platform ("NAME::linux/arm64") before one for all. */
+  namedContext(name: string, platform: Platform): NamedContext | undefined {
     const { contexts } = this.#input.request;
+    const suffix = `::${formatPlatform(platform)}`;
     let familiar = name;
     try {
       familiar = familiarReference(withDefaultTag(parseReference(name))).replace(/:latest$/, "");
     } catch {
       // not a reference: looked up as it is
     }
-    return contexts[name.toLowerCase()] ?? contexts[familiar.toLowerCase()];
+    const [given, plain] = [name.toLowerCase(), familiar.toLowerCase()];
+    return contexts[given + suffix] ?? contexts[plain + suffix] ?? contexts[given] ?? contexts[plain];
   }
 
   /** Fetches the config of the image a stage stands on. */
@@ -85,7 +89,7 @@ export class BaseResolver {
       return;
     }
     try {
-      const named = this.namedContext(baseName);
+      const named = this.namedContext(baseName, state.platform);
       if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
       if (named?.kind === "input") return this.#useInput(state, named);
       if (named?.kind === "image" && named.reference === SCRATCH) {

@@ -170,7 +170,8 @@ class Conversion {
           throw new SourceError(message, [[stage.range], [stage.range]], error);
         }
       }
-      const replaced = stage.name !== "" && this.#bases.namedContext(stage.name) !== undefined;
+      const replaced =
+        stage.name !== "" && this.#bases.namedContext(stage.name, state.platform) !== undefined;
       if (replaced) {
         Object.assign(state, { stage: { ...state.stage, baseName: stage.name, commands: [] }, commands: [] });
       } else {
