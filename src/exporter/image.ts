@@ -169,7 +169,8 @@ function patchConfig(
   }));
   const { created } = config;
   if (created === undefined) config["created"] = last ?? null;
-  else if (epoch !== undefined && typeof created === "string" && isAfter(created, epoch)) config["created"] = timeText(epoch);
+  else if (epoch !== undefined && typeof created === "string" && isAfter(created, epoch))
+    config["created"] = timeText(epoch);
   if (cache) config[INLINE_KEY] = cache.toString("base64");
   return goJson(sorted(config));
 }
