@@ -422,8 +422,8 @@ describe("URLs", () => {
     await once(server.listen(0, "127.0.0.1"), "listening");
     const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
     const folder = context({ Dockerfile: `FROM scratch\nADD http://${host}/f /f\n` });
-    await built(["--secret", `id=HTTP_AUTH_TOKEN_${host},env=T`, folder], { env: { T: "token" } });
-    await built(["--no-cache", "--secret", `id=HTTP_AUTH_HEADER_${host},env=T`, folder], {
+    await built(["--secret", `id=HTTP_AUTH_TOKEN_127.0.0.1,env=T`, folder], { env: { T: "token" } });
+    await built(["--no-cache", "--secret", `id=HTTP_AUTH_HEADER_127.0.0.1,env=T`, folder], {
       env: { T: "Basic x" },
     });
     expect(seen).toEqual(["Bearer token", "Basic x"]);

@@ -408,7 +408,7 @@ describe("results that make no sense", () => {
   it.each([
     [{ "containerimage.config": "null" }, "invalid null image config for export"],
     [{ "containerimage.config": "{" }, "invalid image config for export"],
-    [{ "containerimage.config": `{"os":"linux"}` }, "invalid image config for export: missing architecture"],
+    [{ "containerimage.config": `{"os":"linux"}` }, "os and architecture must be specified together"],
     [{ "refs.platforms": "null" }, "invalid empty platforms index for exporter"],
     [{ "refs.platforms": `{"Platforms":[{}]}` }, "invalid empty platform key for exporter"],
     [{ "refs.platforms": `{"Platforms":[{"ID":"x"}]}` }, "invalid platform value"],
