@@ -1,5 +1,5 @@
 // Bad input: each a clear message, exit code 1, no stack trace, no key.
-import { chmodSync, mkdtempSync } from "node:fs";
+import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bluekiln, makeContext, startServices, type Services } from "../support/services.js";
@@ -165,7 +165,14 @@ describe("what a build needs", () => {
 
   it("says what a RUN for another platform needs, and copies for it without", () => {
     const foreign = process.arch === "x64" ? "arm64" : "amd64";
-    const run = makeContext(services.work, { Dockerfile: 'FROM scratch\nCOPY f /f\nRUN ["/f"]\n', f: "x" });
+    const run = makeContext(services.work, {
+      Dockerfile: 'FROM scratch\nCOPY --chmod=755 f /f\nRUN ["/f"]\n',
+    });
+    // no more than the header of a program
+    const header = Buffer.alloc(64);
+    header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+    header.set([2, 0, foreign === "arm64" ? 0xb7 : 0x3e, 0], 16);
+    writeFileSync(join(run, "f"), header);
     const result = build("--platform", `linux/${foreign}`, run);
     expect(result.status).toBe(1);
     expect(result.stderr).toContain(`cannot run programs of linux/${foreign}`);
