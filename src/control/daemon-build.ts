@@ -19,6 +19,7 @@ import type { CacheImport } from "../cache/index.js";
 import {
   buildDockerfile,
   FrontendImageError,
+  formatPlatform,
   hostPlatform,
   type FrontendHost,
   type FrontendOutcome,
@@ -248,7 +249,7 @@ export class DaemonBuild {
     const request = { ...this.#options.exports, provenance: () => this.#provenance };
     const refOf = (id: string): Solution | undefined => this.ref(id);
     const outcomes = outcomesOf(result, refOf, await predicatesOf(result, this.job, refOf));
-    if (requested !== undefined) await this.#verify(requested, outcomes);
+    await this.#verify(requested ?? formatPlatform(hostPlatform()), outcomes);
     const metadata = await exportBuild(this.job, request, outcomes);
     if (this.#provenance) this.#predicates = this.#predicatesOf(this.#provenance, outcomes);
     return {

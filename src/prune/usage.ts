@@ -36,7 +36,8 @@ export class DiskUsage {
       layers: [...refs.table.all()],
       oldest: refs.activity.oldest(),
     }));
-    const used = usedLayers(layers, { oldest, bases: cacheBases(this.#parts.mounts) });
+    // what a cache mount began with stays as long as that does, but nobody works with it
+    const used = usedLayers(layers, { oldest, bases: new Set() });
     const folders = await this.#folderSizes(layers, signal);
     const blobs = new Map(this.#parts.blobs.list().map((blob) => [blob.digest, blob]));
     const records = layers.map((layer): UsageRecord => {
