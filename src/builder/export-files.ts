@@ -9,7 +9,7 @@ import { formatPlatform } from "../frontend/index.js";
 import { BuildError, goJsonIndent } from "../lib/index.js";
 import type { Step } from "../progress/index.js";
 import type { Engine } from "./engine.js";
-import type { PlatformResult } from "./export-outputs.js";
+import type { PlatformResult } from "./make-image.js";
 import type { Epoch, ExportRequest, FilesOutput } from "./types.js";
 
 export interface FileResults {

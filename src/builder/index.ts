@@ -2,7 +2,7 @@ export type * from "./types.js";
 export { Engine, type EngineOptions } from "./engine.js";
 export { cacheExportOf, cacheImportOf, entriesOf, outputOf } from "./entries.js";
 export { packedAs } from "./build.js";
-export { nameImage } from "./export-outputs.js";
+export { nameImage } from "./write-archive.js";
 export { annotationsOf } from "./image-options.js";
 export { FrontendContainer, type ContainerRequest } from "./container.js";
 export { exportBuild, type Outcome, type Outcomes } from "./export-build.js";
