@@ -32,4 +32,9 @@ describe("parseStages", () => {
     "takes %j",
     (line) => expect(parse(line).stages[0]!.commands).toHaveLength(1),
   );
+
+  it("gives an array with text after it to the shell", () => {
+    const [command] = parse('RUN ["echo", "a"] and more').stages[0]!.commands;
+    expect(command).toMatchObject({ command: { exec: false, args: ['["echo", "a"] and more'] } });
+  });
 });
