@@ -232,7 +232,7 @@ function credentialsOf(ops: readonly DefinitionOp[]): { secrets: GoValue[]; agen
 }
 
 /** The graph, its ops named by their order. */
-function buildConfig({ ops }: Definition): GoValue {
+function buildConfig({ ops }: Definition): Record<string, GoValue> {
   const names = new Map(ops.map(({ digest }, i) => [digest, `step${i}`]));
   const digests = ops.map(({ digest }) => digest).sort();
   return {
@@ -257,7 +257,7 @@ function opJson(op: Op): GoValue {
 function bodyJson(op: Op): GoValue {
   switch (op.kind) {
     case "source": {
-      const { "local.session": _, ...attrs } = op.source.attrs;
+      const { "local.session": _, "local.unique": __, ...attrs } = op.source.attrs;
       const { identifier } = op.source;
       return { source: { identifier, attrs: sortedOrNone(attrs) } };
     }
@@ -355,19 +355,20 @@ function layersJson(
 }
 
 function sourceJson({ ops, source }: Definition): GoValue {
-  const locations = ops.map(({ digest }, i): [string, GoValue] => {
+  const locations = ops.flatMap(({ op, digest }, i): [string, GoValue][] => {
+    // what returns is nobody's line
+    if (op.kind === "return") return [];
     const known = source!.locations.get(digest) ?? [];
-    return [
-      `step${i}`,
-      known.length > 0 ? { locations: known.map(({ ranges }) => ({ ranges: plain(ranges) })) } : {},
-    ];
+    const places = known.map(({ ranges }) => ({ ranges: plain(ranges) }));
+    return [[`step${i}`, places.length > 0 ? { locations: places } : {}]];
   });
   return {
     locations: Object.fromEntries(locations),
-    infos: source!.infos.map(({ filename, data, language }) => ({
+    infos: source!.infos.map(({ filename, data, language, definition }) => ({
       filename,
       language: language || undefined,
       data: Buffer.from(data).toString("base64"),
+      ...(definition && buildConfig(definition)),
     })),
   };
 }

@@ -291,6 +291,13 @@ export class Channel {
   /** @param path "/package.Service/Method" @param metadata several values are sent as several fields */
   open(path: string, metadata: Readonly<Record<string, readonly string[]>>, signal: AbortSignal): Call {
     if (this.isClosed) throw new ConnectError("the client has gone", Code.Unavailable);
+    for (const [key, values] of Object.entries(metadata))
+      // Go's clients take no others
+      if (!values.every((value) => /^[\x20-\x7e]*$/.test(value)))
+        throw new ConnectError(
+          `header key "${key}" contains value with non-printable ASCII characters`,
+          Code.Internal,
+        );
     const stream = this.#session.request({
       ":method": "POST",
       ":path": path,

@@ -44,7 +44,7 @@ export function loadDefinition(
       inputs,
       ignoreCache: metadata.ignoreCache,
       isSource: op.kind === "source",
-      isKept: op.kind === "source" && /^(?:git|https?):\/\//.test(op.source.identifier),
+      isKept: op.kind === "source" && /^(?:docker-image|git|https?):\/\//.test(op.source.identifier),
       op: opOf(),
     });
     function opOf(): Op<RefResult> {

@@ -34,7 +34,7 @@ export interface Vertex<R> {
   readonly op: Op<R>;
   /** a source: shown as cached only by itself */
   readonly isSource: boolean;
-  /** a source whose result is kept: what it is had from may be gone, or slow */
+  /** a source whose result is kept: where it is had from may be slow, or gone */
   readonly isKept?: boolean;
 }
 

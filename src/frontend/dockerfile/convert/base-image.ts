@@ -107,7 +107,11 @@ export class BaseResolver {
     const { host, request, showPlatform } = this.#input;
     let reference: Reference;
     try {
-      reference = withDefaultTag(parseReference(name));
+      reference =
+        named?.context.kind === "layout"
+          ? // the store's name is the client's business
+            { ...parseReference(named.name), tag: undefined, digest: parseReference(name).digest }
+          : withDefaultTag(parseReference(name));
     } catch (error) {
       throw wrapError(error, "REFERENCE_INVALID", `failed to parse stage name ${JSON.stringify(name)}`);
     }
@@ -163,7 +167,7 @@ export class BaseResolver {
       const { context } = named;
       state.output =
         context.kind === "layout"
-          ? ociLayout(context.reference, context.store, request.sessionId, options)
+          ? ociLayout(text, context.store, request.sessionId, options)
           : llbImage(text, resolveMode, options);
       return;
     }
