@@ -67,9 +67,14 @@ export class ImportedCache<R> implements CacheStore<R> {
     return found.reverse();
   }
 
-  #remote({ descriptor, createdAt }: CacheLayer): RemoteLayer {
+  #remote({ descriptor, createdAt, description }: CacheLayer): RemoteLayer {
     const provider = this.#options.cache.blobs;
-    return { descriptor, provider, ...(createdAt !== undefined && { createdAt }) };
+    return {
+      descriptor,
+      provider,
+      ...(createdAt !== undefined && { createdAt }),
+      ...(description !== undefined && { description }),
+    };
   }
 }
 

@@ -79,10 +79,7 @@ export function decodeManifest(data: Buffer, facts?: LayerFacts): CacheManifest 
  * Records of an image's config; its layers stand one on another.
  * @throws BuildError CACHE_MANIFEST_INVALID
  */
-export function decodeRecords(
-  data: Buffer,
-  layers: readonly Pick<CacheLayer, "descriptor" | "createdAt">[],
-): CacheManifest {
+export function decodeRecords(data: Buffer, layers: readonly Omit<CacheLayer, "parent">[]): CacheManifest {
   const manifest = {
     layers: layers.map((layer, i) => ({ ...layer, parent: i - 1 })),
     records: list(parseJson(data)).map(decodeRecord),

@@ -90,7 +90,11 @@ interface OciJson {
 
 interface ImageConfig {
   readonly rootfs?: { readonly diff_ids?: readonly string[] };
-  readonly history?: readonly { readonly created?: string; readonly empty_layer?: boolean }[];
+  readonly history?: readonly {
+    readonly created?: string;
+    readonly created_by?: string;
+    readonly empty_layer?: boolean;
+  }[];
   readonly [INLINE_KEY]?: string;
 }
 
@@ -134,6 +138,7 @@ function inlineCache(layers: readonly OciDescriptor[], config: Buffer): CacheMan
     return {
       descriptor: { mediaType, digest, size, diffId: digestIn(diffIds[i]) },
       createdAt: timeOf(history[i]?.created),
+      description: history[i]?.created_by,
     };
   });
   return [decodeRecords(Buffer.from(records, "base64"), known)];

@@ -11,6 +11,8 @@ export interface CacheLayer {
   readonly descriptor: LayerDescriptor;
   /** milliseconds since 1970 */
   readonly createdAt: number | undefined;
+  /** what made it, where that is known: inline caches have it in the image's history */
+  readonly description?: string | undefined;
 }
 
 export interface CacheManifestResult {

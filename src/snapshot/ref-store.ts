@@ -121,9 +121,14 @@ export class RefStore {
   fromRemote(layers: readonly RemoteLayer[], description: string): Ref | undefined {
     let ref: Ref | undefined;
     let chainId: Digest | undefined;
-    for (const { descriptor, provider, createdAt } of layers) {
+    for (const { descriptor, provider, createdAt, description: own } of layers) {
       chainId = chainIdOf(chainId, descriptor);
-      const record = { blob: descriptor, description, createdAt: createdAt ?? Date.now(), isUnpacked: true };
+      const record = {
+        blob: descriptor,
+        description: own ?? description,
+        createdAt: createdAt ?? Date.now(),
+        isUnpacked: true,
+      };
       ref = this.table.chained(chainId, { parent: ref, record });
       if (!this.#failed.get(provider)?.has(descriptor.digest)) this.#provide(ref, descriptor, provider);
     }

@@ -58,4 +58,5 @@ export interface RemoteLayer {
   readonly descriptor: LayerDescriptor;
   readonly provider: BlobProvider;
   readonly createdAt?: number;
+  readonly description?: string;
 }
