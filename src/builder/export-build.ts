@@ -7,7 +7,7 @@ import type { Ref } from "../snapshot/index.js";
 import { exportCaches } from "./export-cache.js";
 import { exportOutputs, type ExportedResults } from "./export-outputs.js";
 import type { Job, Solution } from "./job.js";
-import type { Annotation, Epoch, ExportRequest } from "./types.js";
+import type { ExportRequest, OutputWishes } from "./types.js";
 
 /** A result of one platform, not solved yet. */
 export interface Outcome {
@@ -21,16 +21,10 @@ export interface Outcome {
   readonly predicates?: readonly Predicate[];
 }
 
-export interface Outcomes {
+export interface Outcomes extends OutputWishes {
   readonly results: readonly Outcome[];
   /** the image is an index even if it has one platform */
   readonly multiPlatform: boolean;
-  /** what the frontend wants images to have */
-  readonly annotations?: readonly Annotation[];
-  /** for outputs that have none */
-  readonly epoch?: Epoch;
-  /** for outputs whose name is "*" */
-  readonly imageName?: string | undefined;
 }
 
 /** Solves what is to be exported and exports it; again, should a cached result turn out to be lost meanwhile. */

@@ -29,23 +29,18 @@ import {
   type PlatformResult,
 } from "./make-image.js";
 import type {
-  Annotation,
   ArchiveOutput,
-  Epoch,
   ExportRequest,
   FilesOutput,
   ImageOutput,
   Output,
+  OutputWishes,
 } from "./types.js";
 import { writeTarball } from "./write-archive.js";
 
-/** What is exported, and what its frontend wants of outputs. */
-export interface ExportedResults {
+export interface ExportedResults extends OutputWishes {
   readonly results: readonly PlatformResult[];
   readonly multiPlatform: boolean;
-  readonly annotations?: readonly Annotation[];
-  readonly epoch?: Epoch;
-  readonly imageName?: string | undefined;
 }
 
 /** @returns metadata of the build */

@@ -98,6 +98,16 @@ export interface Annotation {
   readonly value: string;
 }
 
+/** What a frontend wants of the outputs of its result. */
+export interface OutputWishes {
+  /** what images are to have */
+  readonly annotations?: readonly Annotation[];
+  /** for outputs that have none */
+  readonly epoch?: Epoch;
+  /** for outputs whose name is "*" */
+  readonly imageName?: string | undefined;
+}
+
 /** What becomes of a build's results. */
 export interface ExportRequest {
   readonly outputs: readonly Output[];
