@@ -146,7 +146,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     this.#place.listed ??= this.#list(signal);
     const listed = await this.#place.listed;
     if (listed && size > 0) return listed.get(digest) === size;
-    return listed ? listed.has(digest) : this.#place.container.has(this.#blobPath(digest), signal);
+    return listed ? isThere(listed, digest) : this.#place.container.has(this.#blobPath(digest), signal);
   }
 
   async #list(signal: AbortSignal): Promise<ReadonlyMap<Digest, number> | undefined> {
@@ -166,7 +166,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     const { size } = await stat(file);
     // somebody may be faster, which is as good; but not where what is there is wrong
     const listed = await this.#place.listed;
-    const isWrong = this.#place.corrupt.has(digest) || listed?.has(digest) === true;
+    const isWrong = this.#place.corrupt.has(digest) || (listed !== undefined && isThere(listed, digest));
     const condition = isWrong ? {} : { isNew: true };
     const path = this.#blobPath(digest);
     const { container } = this.#place;
@@ -176,23 +176,29 @@ export class AzblobBackend implements CacheSource, CacheTarget {
         moved(size);
       });
     } else {
-      const ids = await this.#stage(path, file, size, moved, signal);
+      const mayBeStaged = listed?.has(digest) ?? true;
+      const staged = mayBeStaged ? await container.stagedBlocks(path, signal) : new Map<string, number>();
+      const ids = await this.#stage(path, file, size, staged, moved, signal);
       await container.commit(path, ids, condition, signal);
     }
     this.#place.corrupt.delete(digest);
     this.#place.written.add(digest);
   }
 
-  /** Sends what is not waiting there from an export that broke. @returns the blocks' ids in order */
+  /**
+   * Sends what is not waiting there from an export that broke.
+   * @param staged sizes of the blocks that are, by id
+   * @returns the blocks' ids in order
+   */
   async #stage(
     path: string,
     file: string,
     size: number,
+    staged: ReadonlyMap<string, number>,
     moved: Moved,
     signal: AbortSignal,
   ): Promise<string[]> {
     const { container } = this.#place;
-    const staged = await container.stagedBlocks(path, signal);
     const offsets = Array.from({ length: Math.ceil(size / PART) }, (_, i) => i * PART);
     return Promise.all(
       offsets.map(async (offset, i) => {
@@ -254,6 +260,10 @@ export class AzblobBackend implements CacheSource, CacheTarget {
   #blobPath(digest: Digest): string {
     return posix.join(this.#config.prefix, this.#config.blobsPrefix, digest);
   }
+}
+
+function isThere(listed: ReadonlyMap<Digest, number>, digest: Digest): boolean {
+  return (listed.get(digest) ?? 0) > 0;
 }
 
 /** A part of a blob on its way, and the memory it takes. */

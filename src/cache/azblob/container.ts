@@ -101,7 +101,11 @@ export class AzblobContainer {
     }
   }
 
-  /** Sizes by name; `undefined` if they cannot be listed, or are too many. @throws BuildError AZBLOB_* */
+  /**
+   * Sizes by name, 0 for a blob of which only blocks are there.
+   * @returns `undefined` if they cannot be listed, or are too many
+   * @throws BuildError AZBLOB_*
+   */
   async list(prefix: string, signal: AbortSignal): Promise<ReadonlyMap<string, number> | undefined> {
     const found = new Map<string, number>();
     let marker: string | undefined;
@@ -109,9 +113,9 @@ export class AzblobContainer {
       for (let page = 0; page < MAX_PAGES; page++) {
         const continuationToken = marker;
         const result = await this.#tryRead(signal, async (container, attempt) => {
-          const pages = container.listBlobsFlat({ prefix, abortSignal: attempt.signal }).byPage({
-            ...(continuationToken !== undefined && { continuationToken }),
-          });
+          const pages = container
+            .listBlobsFlat({ prefix, includeUncommitedBlobs: true, abortSignal: attempt.signal })
+            .byPage({ ...(continuationToken !== undefined && { continuationToken }) });
           const next = await pages.next();
           return next.done ? undefined : next.value;
         });
