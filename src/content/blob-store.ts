@@ -129,10 +129,12 @@ export class BlobStore {
       let size = 0;
       const batch = new Batch(file);
       for await (const chunk of received(descriptor, provider, this.#stallTimeout, signal)) {
+        // side by side
+        const written = batch.add(chunk);
         hash.update(chunk);
         size += chunk.length;
         moved(chunk.length);
-        await batch.add(chunk);
+        await written;
       }
       await batch.write();
       const digest = `sha256:${hash.digest("hex")}`;
@@ -180,32 +182,33 @@ async function* received(
   }
 }
 
-/** Chunks of a file, written many at once. */
+/** Pieces of a file: small ones are written many at once. */
 class Batch {
   readonly #file: FileHandle;
-  #chunks: Uint8Array[] = [];
+  readonly #small = Buffer.allocUnsafeSlow(BATCH);
   #size = 0;
 
   constructor(file: FileHandle) {
     this.#file = file;
   }
 
-  async add(chunk: Uint8Array): Promise<void> {
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    if (this.#size >= BATCH) await this.write();
+  /** Once it is done, `piece` may be used for something else. */
+  async add(piece: Uint8Array): Promise<void> {
+    if (this.#size + piece.length > BATCH) await this.write();
+    if (piece.length > BATCH) return this.#write(piece);
+    this.#small.set(piece, this.#size);
+    this.#size += piece.length;
   }
 
   async write(): Promise<void> {
-    const chunks = this.#chunks;
-    this.#chunks = [];
+    const size = this.#size;
     this.#size = 0;
-    if (chunks.length === 0) return;
-    const total = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    let { bytesWritten } = await this.#file.writev(chunks);
-    // a full disk or a signal may cut a write short
-    const rest = bytesWritten < total ? Buffer.concat(chunks) : undefined;
-    while (rest && bytesWritten < total)
-      bytesWritten += (await this.#file.write(rest, bytesWritten)).bytesWritten;
+    await this.#write(this.#small.subarray(0, size));
+  }
+
+  /** A full disk or a signal may cut a write short. */
+  async #write(data: Uint8Array): Promise<void> {
+    for (let at = 0; at < data.length;)
+      at += (await this.#file.write(data, at, Math.min(BATCH, data.length - at))).bytesWritten;
   }
 }

@@ -14,7 +14,7 @@ export interface Descriptor {
 export interface BlobProvider {
   /** for messages: "registry 127.0.0.1:5000/app" */
   readonly name: string;
-  /** The bytes of `descriptor`; the caller verifies them. */
+  /** The bytes of `descriptor`; the caller verifies them, and has each piece until it asks for the next. */
   open(descriptor: Descriptor, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** it gives up itself when no bytes come */
   readonly watchesStalls?: boolean;

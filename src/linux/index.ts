@@ -2,3 +2,4 @@ export * from "./types.js";
 export * from "./libc.js";
 export * from "./pty.js";
 export * from "./user-namespace.js";
+export * from "./socket.js";

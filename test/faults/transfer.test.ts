@@ -157,6 +157,23 @@ describe("an import over a bad line ends in the right image:", () => {
   });
 });
 
+describe("a slow line", () => {
+  it("is no line that stands still, in either direction", async () => {
+    const context = contextOf(1, 9 << 20);
+    const place = cache("slow-line", ",stall_timeout=1s,max_requests=1");
+    // a part takes four seconds
+    await azure.configure({ mbps: 16 });
+    try {
+      const shown = await build(context, "--state-dir", stateDir(), "--cache-to", `${place},mode=max`);
+      expect(shown).not.toContain("retries");
+      const args = ["--state-dir", stateDir(), "--cache-from", place, "--output", "type=oci,dest=/dev/null"];
+      expect(await build(context, ...args)).toContain("CACHED");
+    } finally {
+      await azure.configure({ mbps: 0 });
+    }
+  });
+});
+
 describe("exports to one name at the same time", () => {
   it("lose nothing of each other", async () => {
     const contexts = [1, 2, 3].map(() => contextOf(5));

@@ -35,8 +35,6 @@ export class AzblobPlace {
   /** manifests as they were when the build first looked, by path */
   readonly manifests = new Map<string, Promise<StoredBlob | undefined>>();
   readonly corrupt: CorruptBlobs;
-  /** of blocks that were sent: memory that is used again does not wait to be collected */
-  readonly buffers: Buffer[] = [];
   /** blobs that this build has put there */
   readonly written = new Set<Digest>();
   listed: Promise<ReadonlyMap<Digest, number> | undefined> | undefined;
@@ -172,7 +170,13 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     const { container } = this.#place;
     if (size <= SINGLE) {
       await container.inMemory(async () => {
-        await container.write(path, await readPart(file, 0, size), condition, signal);
+        const data = container.memory.take(size);
+        try {
+          await readPart(file, 0, data);
+          await container.write(path, data, condition, signal);
+        } finally {
+          container.memory.give(data);
+        }
         moved(size);
       });
     } else {
@@ -206,11 +210,12 @@ export class AzblobBackend implements CacheSource, CacheTarget {
         const id = Buffer.from(`${PART}-${String(i).padStart(8, "0")}`).toString("base64");
         if (staged.get(id) === length) return id;
         await container.inMemory(async () => {
-          const buffer = this.#place.buffers.pop() ?? Buffer.allocUnsafe(PART);
+          const block = container.memory.take(length);
           try {
-            await container.stageBlock(path, id, await readPart(file, offset, length, buffer), signal);
+            await readPart(file, offset, block);
+            await container.stageBlock(path, id, block, signal);
           } finally {
-            this.#place.buffers.push(buffer);
+            container.memory.give(block);
           }
         });
         moved(length);
@@ -278,7 +283,13 @@ class Part {
       void container.inMemory(async () => {
         const data = read();
         data.then(resolve, reject);
-        await data.then(() => released).catch(() => undefined);
+        try {
+          const pieces = await data;
+          await released;
+          pieces.forEach((piece) => container.memory.give(piece));
+        } catch {
+          // who waits for the data is told
+        }
       });
     });
     this.data.catch(() => undefined);
@@ -294,21 +305,15 @@ async function readable({ data }: StoredBlob): Promise<CacheManifest | undefined
   }
 }
 
-async function readPart(
-  file: string,
-  offset: number,
-  length: number,
-  space: Buffer = Buffer.allocUnsafe(length),
-): Promise<Buffer> {
-  const buffer = space.subarray(0, length);
+/** Fills `buffer` from `offset` of a file on. */
+async function readPart(file: string, offset: number, buffer: Buffer): Promise<void> {
   const handle = await open(file, "r");
   try {
-    for (let at = 0; at < length;) {
-      const { bytesRead } = await handle.read(buffer, at, length - at, offset + at);
+    for (let at = 0; at < buffer.length;) {
+      const { bytesRead } = await handle.read(buffer, at, buffer.length - at, offset + at);
       if (bytesRead === 0) throw new Error(`${file} is shorter than it was`);
       at += bytesRead;
     }
-    return buffer;
   } finally {
     await handle.close();
   }

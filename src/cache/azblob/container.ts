@@ -3,6 +3,7 @@
 import { Limiter, type BuildError } from "../../lib/index.js";
 import type { ContainerClient } from "@azure/storage-blob";
 import { explain, failureOf, isIdentityError, StallError, statusOf } from "./errors.js";
+import { PartMemory } from "./part-memory.js";
 import { retrying, RetryBudget } from "./retry.js";
 import type { AzblobConfig } from "./types.js";
 
@@ -12,6 +13,8 @@ const IN_FLIGHT = 32;
 const IN_MEMORY = 128 << 20;
 /** Pages of 5,000 names that a listing may have; a container with more is asked blob by blob. */
 const MAX_PAGES = 4;
+/** Bodies that break are asked for again by us. */
+const RETRY_HERE = { maxRetryRequests: 0 };
 
 export interface StoredBlob {
   readonly data: Buffer;
@@ -37,9 +40,11 @@ export class AzblobContainer {
   /** without anything secret */
   readonly url: string;
   readonly stats: TransferStats = { bytesSent: 0, bytesReceived: 0, requests: 0 };
+  /** where parts are while they are sent, and after they were received */
+  readonly memory: PartMemory;
   readonly #config: AzblobConfig;
   readonly #requests: Limiter;
-  readonly #memory: Limiter;
+  readonly #parts: Limiter;
   #client: Promise<ContainerClient> | undefined;
   #exists: Promise<void> | undefined;
   #isKnownToExist = false;
@@ -49,12 +54,13 @@ export class AzblobContainer {
     this.#config = config;
     this.url = `${config.accountUrl}/${config.container}`;
     this.#requests = new Limiter(config.maxRequests ?? IN_FLIGHT);
-    this.#memory = new Limiter(Math.floor(IN_MEMORY / unit));
+    this.memory = new PartMemory(unit);
+    this.#parts = new Limiter(Math.floor(IN_MEMORY / unit));
   }
 
-  /** Runs a task that holds a block in memory. */
+  /** Runs a task that holds a part in memory. */
   inMemory<T>(task: () => Promise<T>): Promise<T> {
-    return this.#memory.run(task);
+    return this.#parts.run(task);
   }
 
   /** A small blob; `undefined` if it is not there. @throws BuildError AZBLOB_* */
@@ -63,7 +69,7 @@ export class AzblobContainer {
       return await this.#tryRead(signal, async (container, attempt) => {
         const response = await container
           .getBlobClient(path)
-          .download(undefined, undefined, { abortSignal: attempt.signal });
+          .download(undefined, undefined, { ...RETRY_HERE, abortSignal: attempt.signal });
         const data = await attempt.collect(response.readableStreamBody!, response.contentLength ?? 0);
         return { data, etag: response.etag ?? "" };
       });
@@ -73,7 +79,10 @@ export class AzblobContainer {
     }
   }
 
-  /** `count` bytes from `offset` on, as they came, which have to be there. @throws BuildError AZBLOB_* */
+  /**
+   * `count` bytes from `offset` on, which have to be there, in pieces of `memory`.
+   * @throws BuildError AZBLOB_*
+   */
   async readRange(
     path: string,
     offset: number,
@@ -87,7 +96,7 @@ export class AzblobContainer {
         // what has come is kept: the next try asks for the rest
         const response = await container
           .getBlobClient(path)
-          .download(offset + received, count - received, { abortSignal: attempt.signal });
+          .download(offset + received, count - received, { ...RETRY_HERE, abortSignal: attempt.signal });
         await attempt.each(response.readableStreamBody!, (chunk) => {
           const part = chunk.subarray(0, count - received);
           chunks.push(part);
@@ -232,7 +241,7 @@ export class AzblobContainer {
       return await this.#try(signal, task);
     } catch (error) {
       if (!isIdentityError(error)) throw error;
-      const open = connect(this.#config, true);
+      const open = connect(this.#config, this.memory, true);
       try {
         const result = await this.#try(signal, task, open);
         this.#client = open;
@@ -260,7 +269,7 @@ export class AzblobContainer {
   }
 
   #connected(): Promise<ContainerClient> {
-    this.#client ??= connect(this.#config);
+    this.#client ??= connect(this.#config, this.memory);
     return this.#client;
   }
 
@@ -273,6 +282,8 @@ type Task<T> = (container: ContainerClient, attempt: Attempt) => Promise<T>;
 
 /** One try of a request: it is given up when nothing moves for a while. */
 class Attempt implements Disposable {
+  /** by their signals, which is what is known of a request where its bytes move */
+  static readonly #running = new WeakMap<AbortSignal, Attempt>();
   readonly signal: AbortSignal;
   readonly #stalled = new AbortController();
   readonly #timer: NodeJS.Timeout;
@@ -283,6 +294,12 @@ class Attempt implements Disposable {
     this.signal = AbortSignal.any([signal, this.#stalled.signal]);
     const give = (): void => this.#stalled.abort(new StallError(stallTimeout));
     this.#timer = setTimeout(give, stallTimeout);
+    Attempt.#running.set(this.signal, this);
+  }
+
+  static moved(signal: AbortSignal): void {
+    const attempt = Attempt.#running.get(signal);
+    if (attempt) attempt.#timer.refresh();
   }
 
   async run<T>(task: () => Promise<T>): Promise<T> {
@@ -297,7 +314,6 @@ class Attempt implements Disposable {
   each(stream: NodeJS.ReadableStream, take: (chunk: Buffer) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       stream.on("data", (chunk: Buffer) => {
-        this.#timer.refresh();
         this.#stats.bytesReceived += chunk.length;
         take(chunk);
       });
@@ -326,12 +342,17 @@ function conditionsOf({ isNew, etag }: WriteCondition): { ifNoneMatch?: string; 
 }
 
 /** @param anonymous without an identity, where nothing else signs requests */
-async function connect(config: AzblobConfig, anonymous = false): Promise<ContainerClient> {
+async function connect(
+  config: AzblobConfig,
+  memory: PartMemory,
+  anonymous = false,
+): Promise<ContainerClient> {
   const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } = await import("@azure/storage-blob");
   const { httpClient } = await import("./http-client.js");
   const { accountUrl, accountName, accountKey, connectionString, sas, container } = config;
   // tries are counted here, not there
-  const options = { retryOptions: { maxTries: 1, tryTimeoutInMs: 600_000 }, httpClient: httpClient() };
+  const client = httpClient(memory, (signal) => Attempt.moved(signal));
+  const options = { retryOptions: { maxTries: 1, tryTimeoutInMs: 600_000 }, httpClient: client };
   if (connectionString)
     return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(
       container,

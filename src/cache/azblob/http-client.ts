@@ -1,51 +1,92 @@
-// Requests of the Azure SDK through undici, which moves bytes at half the cost of Node's own client. Proxies
-// (HTTPS_PROXY, NO_PROXY) are honoured as everybody does.
+// Requests of the Azure SDK over connections of our own, or where the environment names a proxy (HTTPS_PROXY,
+// NO_PROXY), through undici, which honours it as everybody does.
 import { toHttpHeadersLike, type CompatResponse, type WebResourceLike } from "@azure/core-http-compat";
 import { createHttpHeaders, RestError } from "@azure/core-rest-pipeline";
-import { EnvHttpProxyAgent, type Dispatcher } from "undici";
-
-/** Milliseconds after which an idle connection is closed: sooner than Azure closes it. */
-const KEEP_ALIVE = 20_000;
+import { Readable } from "node:stream";
+import { codeOf, messageOf } from "../../lib/index.js";
+import { Http1Client } from "./http1-client.js";
+import type { PartMemory } from "./part-memory.js";
+import type { StorageRequest, StorageResponse, Transport } from "./types.js";
 
 /** What the SDK takes as its client. */
 export interface StorageHttpClient {
   sendRequest(request: WebResourceLike): Promise<CompatResponse>;
 }
 
-/** One client for all requests of a container. */
-export function httpClient(): StorageHttpClient {
-  // how long nothing may move is watched by who asks
-  const agent = new EnvHttpProxyAgent({ keepAliveTimeout: KEEP_ALIVE, headersTimeout: 0, bodyTimeout: 0 });
-  return { sendRequest: (request) => send(agent, request) };
+/**
+ * One client for all requests of a container.
+ * @param memory where bodies are put; who reads one gives it back
+ * @param moved bytes of the request with this signal moved
+ */
+export function httpClient(memory: PartMemory, moved: (signal: AbortSignal) => void): StorageHttpClient {
+  const transport = hasProxy(process.env) ? proxied() : Promise.resolve(new Http1Client(memory));
+  return { sendRequest: async (request) => send(await transport, request, moved) };
 }
 
-async function send(agent: Dispatcher, request: WebResourceLike): Promise<CompatResponse> {
-  const { abortSignal } = request;
-  const url = new URL(request.url);
+function hasProxy(env: NodeJS.ProcessEnv): boolean {
+  return ["http_proxy", "https_proxy"].some((name) => (env[name] ?? env[name.toUpperCase()] ?? "") !== "");
+}
+
+async function proxied(): Promise<Transport> {
+  const { ProxiedTransport } = await import("./proxied-transport.js");
+  return new ProxiedTransport();
+}
+
+async function send(
+  transport: Transport,
+  request: WebResourceLike,
+  moved: (signal: AbortSignal) => void,
+): Promise<CompatResponse> {
+  const signal = request.abortSignal as AbortSignal | undefined;
   // what is stored is wanted as it is
   request.headers.remove("accept-encoding");
+  let response: StorageResponse;
   try {
-    const response = await agent.request({
-      origin: url.origin,
-      path: url.pathname + url.search,
+    response = await transport.send({
       method: request.method,
+      url: new URL(request.url),
       headers: request.headers.toJson(),
-      body: request.body as Buffer | string | null,
-      ...(abortSignal && { signal: abortSignal }),
-    });
-    const { statusCode: status } = response;
-    const headers = createHttpHeaders();
-    for (const [name, value] of Object.entries(response.headers))
-      if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(", ") : value);
-    const isStream = request.streamResponseStatusCodes?.has(status) === true;
-    return {
-      request,
-      status,
-      headers: toHttpHeadersLike(headers),
-      ...(isStream ? { readableStreamBody: response.body } : { bodyAsText: await response.body.text() }),
-    };
+      body: bytesOf(request.body as Buffer | string | undefined),
+      signal,
+      moved: () => signal && moved(signal),
+    } satisfies StorageRequest);
   } catch (error) {
-    const { message, code } = error as NodeJS.ErrnoException;
-    throw new RestError(message, { code: code ?? RestError.REQUEST_SEND_ERROR });
+    throw failed(error);
   }
+  const { status, headers, body, broken } = response;
+  const isStream = request.streamResponseStatusCodes?.has(status) === true;
+  if (broken && !isStream) throw failed(broken);
+  return {
+    request,
+    status,
+    headers: toHttpHeadersLike(createHttpHeaders(headers)),
+    ...(isStream
+      ? { readableStreamBody: streamOf(body, broken) }
+      : { bodyAsText: new TextDecoder().decode(body) }),
+  };
+}
+
+function bytesOf(body: Buffer | string | undefined): Buffer {
+  return typeof body === "string" ? Buffer.from(body) : (body ?? Buffer.alloc(0));
+}
+
+/** What there is of a body, and then why there is no more. */
+function streamOf(body: Buffer, broken: Error | undefined): Readable {
+  let left: Buffer | undefined = body.length > 0 ? body : undefined;
+  return new Readable({
+    highWaterMark: 1,
+    read(): void {
+      const next = left;
+      left = undefined;
+      if (next) this.push(next);
+      else if (broken) this.destroy(broken);
+      else this.push(null);
+    },
+  });
+}
+
+function failed(error: unknown): RestError {
+  // of several addresses, none of which answers
+  const first = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
+  return new RestError(messageOf(first), { code: codeOf(error) ?? RestError.REQUEST_SEND_ERROR });
 }

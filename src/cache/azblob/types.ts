@@ -28,3 +28,29 @@ export interface AzblobConfig {
   readonly stallTimeout: number;
   readonly sas: Secret | undefined;
 }
+
+/** A request as the Azure SDK has signed it. */
+export interface StorageRequest {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+  readonly signal: AbortSignal | undefined;
+  /** bytes went out or came in */
+  readonly moved: () => void;
+}
+
+export interface StorageResponse {
+  readonly status: number;
+  /** by name in lower case */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+  /** why there is no more of the body */
+  readonly broken?: Error;
+}
+
+/** What moves requests and responses. */
+export interface Transport {
+  /** @throws Error if no answer comes */
+  send(request: StorageRequest): Promise<StorageResponse>;
+}
