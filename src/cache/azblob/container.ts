@@ -10,7 +10,7 @@ import type { AzblobConfig } from "./types.js";
 /** Requests at once. */
 const IN_FLIGHT = 32;
 /** Bytes of blocks and ranges in memory at once. */
-const IN_MEMORY = 128 << 20;
+const IN_MEMORY = 112 << 20;
 /** Pages of 5,000 names that a listing may have; a container with more is asked blob by blob. */
 const MAX_PAGES = 4;
 /** Bodies that break are asked for again by us. */
