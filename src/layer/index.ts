@@ -8,3 +8,4 @@ export { TarParser, type TarSink } from "./tar-parser.js";
 export { selectedEntries, type SelectedEntry, type Selection } from "./selection.js";
 export { padding, tarHeader, tarTrailer } from "./tar-writer.js";
 export { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "./tree.js";
+export { FolderComparison, type FolderEntry } from "./same-folder.js";

@@ -1,7 +1,7 @@
 // Selectors and content keys: what of an input a step reads.
 import { posix } from "node:path";
 import { digestOf, messageOf, BuildError, type Digest } from "../lib/index.js";
-import { combineDigests, type ChecksumRequest } from "../layer/index.js";
+import { combineDigests } from "../layer/index.js";
 import type { OpContext, RefResult } from "./context.js";
 
 export interface Selector {
@@ -29,18 +29,23 @@ export function contentDigest(
 ): (result: RefResult, signal: AbortSignal) => Promise<Digest> {
   const unique = withoutCovered(selectors);
   return async (result, signal) => {
-    if (!result.ref) return emptyDigest(unique);
-    const layers = await context.refs.folders(result.ref, signal);
-    const requests = unique.map((selector): ChecksumRequest => ({ ...selector }));
+    const { ref } = result;
+    if (!ref) return emptyDigest(unique);
+    const { table } = context.refs;
+    const read = { anonymousRoot: isLocal(result), requests: unique };
+    const known = table.content(ref, JSON.stringify(read));
+    if (known !== undefined) return known;
+    const layers = await context.refs.folders(ref, signal);
     try {
-      const task = { tree: { kind: "layers", layers }, anonymousRoot: isLocal(result), requests } as const;
-      return combineDigests(await context.worker.perform("checksum", task, signal));
+      const task = { tree: { kind: "layers", layers }, ...read } as const;
+      const digest = combineDigests(await context.worker.perform("checksum", task, signal));
+      table.keepContent(ref, JSON.stringify(read), digest);
+      return digest;
     } catch (error) {
-      const id = result.ref?.id ?? 0;
       const code = error instanceof BuildError ? error.code : "CHECKSUM_FAILED";
-      const text = `failed to compute cache key: failed to calculate checksum of ref ${id}: ${messageOf(error)}`;
+      const text = `failed to compute cache key: failed to calculate checksum of ref ${ref.id}: ${messageOf(error)}`;
       const failure = new BuildError(code, text, { cause: error });
-      context.failed?.(failure, { inputs: [result.ref], mounts: [], subject: { kind: "cache", index } });
+      context.failed?.(failure, { inputs: [ref], mounts: [], subject: { kind: "cache", index } });
       throw failure;
     }
   };

@@ -51,22 +51,24 @@ export class LocalOp implements Op<RefResult> {
     const key = this.#key(session);
     const isCompared = this.#attrs["local.differ"] !== "none";
     const previous = key !== undefined && isCompared ? lastSent(key) : undefined;
-    const { upper } = refs.newFolders();
-    try {
-      await transfer(`transferring ${this.#name}:`, 0, (moved) =>
-        session.takeFolder(
-          this.#name,
-          { ...selection, previous: previous && layerPath(previous.id) },
-          upper,
-          moved,
-          signal,
-        ),
-      );
-    } catch (error) {
+    const take = async (before: Ref | undefined): Promise<Ref> => {
+      const { upper } = refs.newFolders();
+      try {
+        const wanted = { ...selection, previous: before && layerPath(before.id) };
+        const isSame = await transfer(`transferring ${this.#name}:`, 0, (moved) =>
+          session.takeFolder(this.#name, wanted, upper, moved, signal),
+        );
+        if (!isSame)
+          return await refs.commit(upper, undefined, `local source for ${this.#name}`, "source.local");
+      } catch (error) {
+        await refs.discard(upper);
+        throw error;
+      }
       await refs.discard(upper);
-      throw error;
-    }
-    const ref = await refs.commit(upper, undefined, `local source for ${this.#name}`, "source.local");
+      // unless somebody has removed it just now
+      return before && (await refs.table.use(before)) ? before : take(undefined);
+    };
+    const ref = await take(previous);
     LOCAL_REFS.add(ref);
     if (key === undefined) transient(ref);
     else sent(key, ref);

@@ -1,7 +1,7 @@
 // The session of a build in this process: folders and secrets are right here.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { BuildError, codeOf } from "../lib/index.js";
+import { BuildError, codeOf, digestOf } from "../lib/index.js";
 import type { Moved } from "../progress/index.js";
 import type { Worker } from "../worker/index.js";
 import type { FolderSelection, Session } from "./types.js";
@@ -18,10 +18,13 @@ export interface InProcessOptions {
 }
 
 export class InProcessSession implements Session {
+  /** the same folders are the same client's, from one process to the next */
+  readonly sharedKey: string;
   readonly #options: InProcessOptions;
 
   constructor(options: InProcessOptions) {
     this.#options = options;
+    this.sharedKey = digestOf(JSON.stringify([...options.folders].sort()));
   }
 
   async takeFolder(
@@ -30,14 +33,15 @@ export class InProcessSession implements Session {
     target: string,
     moved: Moved,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { worker, folders } = this.#options;
     if (selection.metadataExcept)
       throw new BuildError("LLB_INVALID", "metadata of folders comes from clients of a daemon only");
     const folder = folders.get(name);
     if (folder === undefined) throw new BuildError("LOCAL_MISSING", `no access allowed to dir "${name}"`);
-    const { bytes } = await worker.perform("local", { folder, target, ...selection }, signal);
+    const { bytes, isSame } = await worker.perform("local", { folder, target, ...selection }, signal);
     moved(bytes);
+    return isSame;
   }
 
   async readFiles(name: string, paths: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {

@@ -19,6 +19,7 @@ export interface Session {
    * Copies what is wanted of one of the client's folders ("context", "dockerfile", a named context), owned by root.
    * @param target an empty folder, relative to the state folder
    * @param moved is told of bytes
+   * @returns whether it is as `previous` is; then nothing was put into `target`
    * @throws BuildError LOCAL_MISSING, CONTEXT_UNREADABLE
    */
   takeFolder(
@@ -27,7 +28,7 @@ export interface Session {
     target: string,
     moved: Moved,
     signal: AbortSignal,
-  ): Promise<void>;
+  ): Promise<boolean>;
   /** Files of a folder by path; those that are not there are left out. @throws BuildError LOCAL_MISSING */
   readFiles(
     name: string,

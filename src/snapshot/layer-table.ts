@@ -20,6 +20,8 @@ export class LayerTable {
   readonly #chains: Table<number>;
   readonly #counters: Table<number>;
   readonly #uses: Table<LayerUse>;
+  /** content digests of results by what was read of them */
+  readonly #contents: Table<Readonly<Record<string, Digest>>>;
   readonly #refs = new Map<number, Ref>();
 
   constructor(database: Database, activity: Activity) {
@@ -29,6 +31,7 @@ export class LayerTable {
     this.#chains = database.table("chains");
     this.#counters = database.table("counters");
     this.#uses = database.table("uses");
+    this.#contents = database.table("contents");
   }
 
   get(id: number): Ref | undefined {
@@ -93,6 +96,18 @@ export class LayerTable {
     });
   }
 
+  /** What `keepContent` was told: results do not change. @param what was read, and how */
+  content({ id }: Ref, what: string): Digest | undefined {
+    return this.#contents.get(String(id))?.[digestOf(what)];
+  }
+
+  keepContent({ id }: Ref, what: string, digest: Digest): void {
+    void this.#database.queued(() => {
+      if (!this.#isThere(id)) return;
+      void this.#contents.put(String(id), { ...this.#contents.get(String(id)), [digestOf(what)]: digest });
+    });
+  }
+
   #isThere(id: number): boolean {
     return this.#layers.get(String(id)) !== undefined;
   }
@@ -118,6 +133,7 @@ export class LayerTable {
     for (const id of ids) {
       void this.#layers.remove(String(id));
       void this.#uses.remove(String(id));
+      void this.#contents.remove(String(id));
       this.#refs.delete(id);
     }
     for (const { chainId, id } of this.chains()) if (ids.has(id)) void this.#chains.remove(chainId);

@@ -1,13 +1,23 @@
 // A client's folder into a layer: only what the build reads, owned by root, with modes and times as they are.
 import { chmodSync, copyFileSync, linkSync, mkdirSync, symlinkSync, type BigIntStats } from "node:fs";
 import { BuildError, codeOf } from "../lib/index.js";
-import { join, readLink, selectedEntries, type SelectedEntry } from "../layer/index.js";
+import {
+  FolderComparison,
+  join,
+  readLink,
+  selectedEntries,
+  type FolderEntry,
+  type SelectedEntry,
+} from "../layer/index.js";
 import { bytePath, fsPath, getXattr, listXattrs, setTimes, setXattr, type BytePath } from "../linux/index.js";
-import type { LocalTask } from "./types.js";
+import type { LocalResult, LocalTask } from "./types.js";
 
-export function runLocalTask(task: LocalTask, target: BytePath): { bytes: number; files: number } {
+/** @param previous what was copied the last time: files that are the same are linked to */
+export function runLocalTask(task: LocalTask, target: BytePath, previous: BytePath | undefined): LocalResult {
   try {
-    return new LocalCopy(bytePath(task.folder), target).run(selectedEntries(bytePath(task.folder), task));
+    const source = bytePath(task.folder);
+    const entries = [...selectedEntries(source, task)];
+    return new LocalCopy(source, target, previous).run(entries);
   } catch (error) {
     if (codeOf(error) === "EACCES" || codeOf(error) === "EPERM") {
       const message = `error from sender: open ${(error as NodeJS.ErrnoException).path ?? task.folder}: permission denied`;
@@ -20,16 +30,22 @@ export function runLocalTask(task: LocalTask, target: BytePath): { bytes: number
 class LocalCopy {
   readonly #source: BytePath;
   readonly #target: BytePath;
+  readonly #previous: BytePath | undefined;
+  /** files that are as they were */
+  readonly #unchanged = new Set<BytePath>();
+  /** the first path of what has several */
   readonly #inodes = new Map<bigint, BytePath>();
   #bytes = 0;
-  #files = 0;
 
-  constructor(source: BytePath, target: BytePath) {
+  constructor(source: BytePath, target: BytePath, previous: BytePath | undefined) {
     this.#source = source;
     this.#target = target;
+    this.#previous = previous;
   }
 
-  run(entries: Iterable<SelectedEntry>): { bytes: number; files: number } {
+  run(entries: readonly SelectedEntry[]): LocalResult {
+    if (this.#previous !== undefined && this.#isUnchanged(entries, this.#previous))
+      return { isSame: true, bytes: 0 };
     const folders: SelectedEntry[] = [];
     for (const entry of entries) {
       if (entry.stat.isDirectory()) {
@@ -39,28 +55,79 @@ class LocalCopy {
     }
     // once nothing is written into them any more
     for (const { path, stat } of folders.reverse()) this.#attributes(path, stat);
-    return { bytes: this.#bytes, files: this.#files };
+    return { isSame: false, bytes: this.#bytes };
+  }
+
+  #isUnchanged(entries: readonly SelectedEntry[], previous: BytePath): boolean {
+    const comparison = new FolderComparison(previous);
+    let isSame = true;
+    for (const { path, stat } of entries) {
+      if (isLeftOut(stat)) continue;
+      if (!comparison.matches(this.#entryOf(path, stat))) isSame = false;
+      else if (stat.isFile()) this.#unchanged.add(path);
+    }
+    this.#inodes.clear();
+    return isSame && comparison.isComplete();
+  }
+
+  /** As it would be in the target. */
+  #entryOf(path: BytePath, stat: BigIntStats): FolderEntry {
+    const same = this.#sameFile(path, stat);
+    return {
+      path,
+      type: stat.isDirectory()
+        ? "dir"
+        : stat.isSymbolicLink()
+          ? "symlink"
+          : same === undefined
+            ? "file"
+            : "hardlink",
+      mode: Number(stat.mode & 0o7777n),
+      uid: 0,
+      gid: 0,
+      size: Number(stat.size),
+      mtime: stat.mtimeNs,
+      linkname: same ?? (stat.isSymbolicLink() ? readLink(join(this.#source, path)) : ""),
+      hasXattrs: !stat.isSymbolicLink() && this.#xattrs(path).length > 0,
+    };
+  }
+
+  /** The path that a file had before, if it has several. */
+  #sameFile(path: BytePath, stat: BigIntStats): BytePath | undefined {
+    if (!stat.isFile() || stat.nlink < 2n) return undefined;
+    const known = this.#inodes.get(stat.ino);
+    if (known === undefined) this.#inodes.set(stat.ino, path);
+    return known;
   }
 
   #copy(path: BytePath, stat: BigIntStats): void {
+    if (isLeftOut(stat)) return;
     const from = join(this.#source, path);
     const to = join(this.#target, path);
     if (stat.isFile()) {
-      const known = stat.nlink > 1n ? this.#inodes.get(stat.ino) : undefined;
-      if (known !== undefined) {
-        linkSync(fsPath(known), fsPath(to));
-      } else {
-        if (stat.nlink > 1n) this.#inodes.set(stat.ino, to);
+      const same = this.#sameFile(path, stat);
+      if (same !== undefined) linkSync(fsPath(join(this.#target, same)), fsPath(to));
+      else if (this.#unchanged.has(path) && this.#reuse(path, to)) return;
+      else {
         copyFileSync(fsPath(from), fsPath(to));
         this.#bytes += Number(stat.size);
-        this.#files++;
       }
-    } else if (stat.isSymbolicLink()) {
-      symlinkSync(fsPath(readLink(from)), fsPath(to));
-    } else {
-      return; // sockets and devices are not part of a context
-    }
+    } else symlinkSync(fsPath(readLink(from)), fsPath(to));
     this.#attributes(path, stat);
+  }
+
+  #reuse(path: BytePath, to: BytePath): boolean {
+    try {
+      linkSync(fsPath(join(this.#previous!, path)), fsPath(to));
+      return true;
+    } catch {
+      // it is gone meanwhile, or has as many names as a file may have
+      return false;
+    }
+  }
+
+  #xattrs(path: BytePath): readonly string[] {
+    return listXattrs(join(this.#source, path)).filter((name) => name.startsWith("user."));
   }
 
   #attributes(path: BytePath, stat: BigIntStats): void {
@@ -68,11 +135,16 @@ class LocalCopy {
     if (!stat.isSymbolicLink()) {
       chmodSync(fsPath(to), Number(stat.mode & 0o7777n));
       const from = join(this.#source, path);
-      for (const name of listXattrs(from).filter((key) => key.startsWith("user."))) {
+      for (const name of this.#xattrs(path)) {
         const value = getXattr(from, name);
         if (value) setXattr(to, name, value);
       }
     }
     setTimes(to, { atime: stat.atimeNs, mtime: stat.mtimeNs });
   }
+}
+
+/** Sockets and devices are not part of a context. */
+function isLeftOut(stat: BigIntStats): boolean {
+  return !stat.isDirectory() && !stat.isFile() && !stat.isSymbolicLink();
 }

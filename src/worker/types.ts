@@ -60,6 +60,15 @@ export interface FileTask {
 export interface LocalTask extends Selection {
   readonly folder: string;
   readonly target: string;
+  /** what came of it before, relative to the state folder */
+  readonly previous?: string | undefined;
+}
+
+export interface LocalResult {
+  /** all is as `previous` is, and nothing was put into `target` */
+  readonly isSame: boolean;
+  /** of files that were copied */
+  readonly bytes: number;
 }
 
 /** Puts into `target` what has to be changed in `lower` to make it `upper`. */
@@ -185,7 +194,7 @@ export interface TaskMap {
   checksum: { params: ChecksumTask; result: Digest[] };
   file: { params: FileTask; result: undefined };
   compare: { params: CompareTask; result: undefined };
-  local: { params: LocalTask; result: { bytes: number; files: number } };
+  local: { params: LocalTask; result: LocalResult };
   /** bytes that folders take on disk; `undefined` for one that is not there */
   usage: { params: { readonly folders: readonly string[] }; result: (number | undefined)[] };
   /** makes ready for containers */

@@ -140,7 +140,8 @@ async function takeOutput(call: ServedCall, { sinks }: Lent): Promise<void> {
   const { kind, dest } = sink;
   if (kind === "folder") {
     await mkdir(dest, { recursive: true });
-    return receiveFolder(call, bytePath(dest), { moved: () => undefined, merges: true });
+    await receiveFolder(call, bytePath(dest), { moved: () => undefined, merges: true });
+    return;
   }
   if (dest !== "-") await mkdir(dirname(dest), { recursive: true });
   const out = dest === "-" ? process.stdout : createWriteStream(dest);

@@ -1,4 +1,5 @@
 import {
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -11,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { BytePath } from "../../linux/index.js";
 import type { BidiStream } from "../grpc.js";
 import { receiveFolder } from "./receive.js";
 import { decodePacket, encodePacket, MODE, PACKET, type Stat } from "./wire.js";
@@ -67,7 +69,8 @@ function sender(
   };
   return call;
 }
-const receive = (call: BidiStream): Promise<void> => receiveFolder(call, target, { moved: () => undefined });
+const receive = (call: BidiStream, previous?: BytePath): Promise<boolean> =>
+  receiveFolder(call, target, { moved: () => undefined, previous });
 
 describe("a folder that is sent", () => {
   it("comes as it was: files, links, modes, times, names that are no text", async () => {
@@ -128,6 +131,73 @@ describe("a folder that is sent", () => {
     const ended = { ...sender([]), read: async () => undefined };
     await expect(receive(ended)).rejects.toThrow(/ended too early/);
     await expect(receive(sender([], {}, [Buffer.from([0x0a, 0xff, 0xff])]))).rejects.toThrow();
+  });
+});
+
+describe("a folder that was sent before", () => {
+  const contents = { "d/a": "aaaaa", "d/z": "z" };
+  const entries = [
+    directory("d"),
+    stat("d/a", { size: 5 }),
+    stat("d/b", { linkname: "d/a" }),
+    link("d/l", "a"),
+    stat("d/z", { size: 1 }),
+    stat("e"),
+  ];
+  let before: string;
+  beforeEach(async () => {
+    before = join(folder, "before");
+    mkdirSync(before);
+    await receiveFolder(sender(entries, contents), before, { moved: () => undefined });
+  });
+  /** Paths of which the content was asked for. */
+  async function again(list: readonly Stat[]): Promise<{ isSame: boolean; asked: string[] }> {
+    const asked: string[] = [];
+    const told = new Proxy<Record<string, string>>(
+      {},
+      { get: (_, path: string) => (asked.push(path), "other") },
+    );
+    return { isSame: await receive(sender(list, told), before), asked };
+  }
+  const names = (): string[] => readdirSync(target, { recursive: true }).map(String).sort();
+
+  it("is not made again if nothing has changed", async () => {
+    expect(await again(entries)).toEqual({ isSame: true, asked: [] });
+    expect(names()).toEqual([]);
+  });
+
+  it.each<[string, Stat[], string[]]>([
+    ["a time", [...entries.slice(0, 4), stat("d/z", { size: 1, modTime: 1n }), entries[5]!], ["d/z"]],
+    ["a size", [...entries.slice(0, 4), stat("d/z", { size: 5 }), entries[5]!], ["d/z"]],
+    ["a mode", [entries[0]!, stat("d/a", { size: 5, mode: 0o600 }), ...entries.slice(2)], ["d/a"]],
+    ["an owner", [entries[0]!, stat("d/a", { size: 5, uid: 7 }), ...entries.slice(2)], ["d/a"]],
+    [
+      "an attribute",
+      [...entries.slice(0, 5), stat("e", { xattrs: new Map([["user.a", Buffer.from("b")]]) })],
+      [],
+    ],
+    ["a link's target", [...entries.slice(0, 3), link("d/l", "z"), ...entries.slice(4)], []],
+    ["a link in a file's place", [...entries.slice(0, 5), link("e", "d/a")], []],
+    ["a file in a folder's place", [stat("d", { size: 5 }), stat("e")], ["d"]],
+    ["a file less", entries.slice(0, 5), []],
+    ["a file more", [...entries, stat("f", { size: 5 })], ["f"]],
+    ["a folder's time", [stat("d", { mode: MODE.DIR + 0o755, modTime: 1n }), ...entries.slice(1)], []],
+    [
+      "two files that were one",
+      [...entries.slice(0, 2), stat("d/b", { size: 5 }), ...entries.slice(3)],
+      ["d/b"],
+    ],
+  ])("is made again for %s, and only what has changed is asked for", async (_title, list, wanted) => {
+    expect(await again(list)).toEqual({ isSame: false, asked: wanted });
+    expect(names()).toEqual(list.map(({ path }) => path).sort());
+    for (const { path, mode, uid, modTime } of list) {
+      if (path === "d/b") continue; // what d/a is
+      const made = lstatSync(join(target, path), { bigint: true });
+      expect([path, made.uid, made.mtimeNs]).toEqual([path, BigInt(uid), modTime]);
+      if (mode < MODE.SYMLINK) expect(Number(made.mode & 0o777n)).toBe(mode);
+    }
+    const kept = list.filter((entry) => entry === entries[1]);
+    for (const { path } of kept) expect(readFileSync(join(target, path), "utf8")).toBe("aaaaa");
   });
 });
 

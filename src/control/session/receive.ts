@@ -13,8 +13,8 @@ import {
   writeSync,
 } from "node:fs";
 import { codeOf, BuildError } from "../../lib/index.js";
-import { lstatMaybe } from "../../layer/index.js";
-import { fsPath, listXattrs, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
+import { FolderComparison, lstatMaybe, type FolderEntry } from "../../layer/index.js";
+import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
 import type { Moved } from "../../progress/index.js";
 import type { BidiStream } from "../grpc.js";
 import { METADATA_FILE, MetadataFile } from "./metadata-file.js";
@@ -34,7 +34,7 @@ export interface ReceiveOptions {
   readonly moved: Moved;
   /** The folder has something already: what comes takes the place of what has its name, and belongs to this process. */
   readonly merges?: boolean;
-  /** A folder whose files are taken instead of asking for those that are the same: size, time, mode and owner tell. */
+  /** A folder whose files are taken instead of asking for those that are the same. */
   readonly previous?: BytePath | undefined;
   /** Only files that match are asked for; what all entries are is written to METADATA_FILE. */
   readonly metadataExcept?: readonly string[] | undefined;
@@ -42,17 +42,18 @@ export interface ReceiveOptions {
 
 /**
  * @param target an empty folder, unless `merges` says otherwise
+ * @returns whether the folder is as `previous` is; then nothing was put into `target`
  * @throws BuildError CONTEXT_INVALID, ConnectError with what the other side says
  */
 export async function receiveFolder(
   call: BidiStream,
   target: BytePath,
   options: ReceiveOptions,
-): Promise<void> {
+): Promise<boolean> {
   const receiver = new Receiver(call, target, options);
   try {
     await call.read((message) => receiver.take(message));
-    receiver.finish();
+    return receiver.finish();
   } catch (error) {
     call.cancel();
     throw receiver.error ?? error;
@@ -69,8 +70,9 @@ class Receiver {
   readonly #moved: Moved;
   readonly #merges: boolean;
   readonly #previous: BytePath | undefined;
-  /** folders of this transfer that were folders in the last one, too */
-  readonly #folderBefore = new Set<BytePath>();
+  readonly #comparison: FolderComparison | undefined;
+  /** all entries so far, as long as each is as it was */
+  #unchanged: Stat[] | undefined;
   readonly #folders = new Map<BytePath, Stat>();
   /** entries that are no folders */
   readonly #others = new Set<BytePath>();
@@ -88,6 +90,8 @@ class Receiver {
   constructor(call: BidiStream, target: BytePath, options: ReceiveOptions) {
     const { moved, merges = false, previous, metadataExcept } = options;
     this.#previous = previous;
+    this.#comparison = previous === undefined ? undefined : new FolderComparison(previous);
+    if (this.#comparison && !metadataExcept) this.#unchanged = [];
     this.#metadata = metadataExcept && new MetadataFile(metadataExcept);
     this.#moved = moved;
     this.#merges = merges;
@@ -100,8 +104,8 @@ class Receiver {
     this.#moved(message.length);
     switch (type) {
       case PACKET.STAT:
-        if (stat) await this.#entry(stat, this.#count++);
-        else this.#hasAll = true;
+        if (stat) await this.#told(stat, this.#count++);
+        else await this.#toldAll();
         break;
       case PACKET.DATA:
         this.#data(id, data);
@@ -118,9 +122,32 @@ class Receiver {
     await this.#call.send(encodePacket({ type: PACKET.FIN }));
   }
 
-  async #entry(stat: Stat, id: number): Promise<void> {
-    const { path, mode } = stat;
+  async #told(stat: Stat, id: number): Promise<void> {
     if (id > MAX_ENTRIES) throw invalid(`more than ${MAX_ENTRIES} entries`);
+    const isSame = this.#comparison?.matches(entryOf(stat)) ?? false;
+    if (isSame && this.#unchanged) {
+      this.#unchanged.push(stat);
+      return;
+    }
+    await this.#takeUnchanged();
+    await this.#entry(stat, id, isSame);
+  }
+
+  async #toldAll(): Promise<void> {
+    if (this.#unchanged && !this.#comparison!.isComplete()) await this.#takeUnchanged();
+    this.#hasAll = true;
+  }
+
+  /** Something is different: the folder is made after all. */
+  async #takeUnchanged(): Promise<void> {
+    const entries = this.#unchanged ?? [];
+    this.#unchanged = undefined;
+    for (const [id, stat] of entries.entries()) await this.#entry(stat, id, true);
+  }
+
+  /** @param isSame as in the last transfer */
+  async #entry(stat: Stat, id: number, isSame: boolean): Promise<void> {
+    const { path, mode } = stat;
     this.#check(path);
     if (this.#metadata) {
       this.#metadata.add(stat);
@@ -138,8 +165,6 @@ class Receiver {
       if (!known?.isDirectory()) mkdirSync(fsPath(to), 0o755);
       this.#folders.set(path, stat);
       this.#made.add(path);
-      if (this.#wasFolder(parentOf(path)) && lstatMaybe(`${this.#previous}/${path}`)?.isDirectory())
-        this.#folderBefore.add(path);
       return;
     }
     this.#others.add(path);
@@ -157,7 +182,7 @@ class Receiver {
     } else if (stat.size === 0) {
       closeSync(openSync(fsPath(to), "wx", 0o600));
       this.#attributes(stat);
-    } else if (!this.#reuse(stat, to)) {
+    } else if (!isSame || !this.#reuse(path, to)) {
       this.#wanted.set(id, { stat, fd: undefined, written: 0 });
       await this.#call.send(encodePacket({ type: PACKET.REQ, id }));
     }
@@ -188,27 +213,10 @@ class Receiver {
       throw invalid(`${path} was sent twice`);
   }
 
-  /** No link leads out of the last transfer: every folder on the way was one. */
-  #wasFolder(path: BytePath): boolean {
-    return this.#previous !== undefined && (path === "" || this.#folderBefore.has(path));
-  }
-
-  /** Links to the file of the last transfer: layers don't change. @returns whether there is one that is the same */
-  #reuse(stat: Stat, to: BytePath): boolean {
-    if (!this.#wasFolder(parentOf(stat.path)) || stat.xattrs.size > 0) return false;
-    const from = `${this.#previous!}/${stat.path}`;
-    const known = lstatMaybe(from);
-    const isSame =
-      known?.isFile() === true &&
-      known.size === BigInt(stat.size) &&
-      known.mtimeNs === stat.modTime &&
-      Number(known.mode & 0o7777n) === unixMode(stat.mode) &&
-      Number(known.uid) === stat.uid &&
-      Number(known.gid) === stat.gid &&
-      listXattrs(from).length === 0;
-    if (!isSame) return false;
+  /** Links to the file of the last transfer: layers don't change. */
+  #reuse(path: BytePath, to: BytePath): boolean {
     try {
-      linkSync(fsPath(from), fsPath(to));
+      linkSync(fsPath(`${this.#previous}/${path}`), fsPath(to));
       return true;
     } catch {
       // it is gone meanwhile, or has as many names as a file may have
@@ -245,9 +253,10 @@ class Receiver {
     this.#attributes(file.stat);
   }
 
-  /** What has to wait for everything else: links, and the times of folders. */
-  finish(): void {
+  /** What has to wait for everything else: links, and the times of folders. @returns whether all is as it was */
+  finish(): boolean {
     if (!this.#isFinished) throw invalid("the transfer ended too early");
+    if (this.#unchanged) return true;
     for (const stat of this.#links) {
       if (!this.#others.has(stat.linkname))
         throw invalid(`${stat.path} links to ${stat.linkname}, which was not sent`);
@@ -256,6 +265,7 @@ class Receiver {
     for (const stat of [...this.#folders.values()].reverse())
       if (this.#made.has(stat.path)) this.#attributes(stat);
     this.#metadata?.write(this.#target);
+    return false;
   }
 
   #attributes(stat: Stat): void {
@@ -281,6 +291,19 @@ class Receiver {
   close(): void {
     for (const { fd } of this.#wanted.values()) if (fd !== undefined) closeSync(fd);
   }
+}
+
+function entryOf({ path, mode, uid, gid, size, modTime: mtime, linkname, xattrs }: Stat): FolderEntry {
+  const type = has(mode, MODE.DIR)
+    ? "dir"
+    : has(mode, MODE.SYMLINK)
+      ? "symlink"
+      : [MODE.DEVICE, MODE.NAMED_PIPE, MODE.SOCKET].some((kind) => has(mode, kind))
+        ? "other"
+        : linkname === ""
+          ? "file"
+          : "hardlink";
+  return { path, type, mode: unixMode(mode), uid, gid, size, mtime, linkname, hasXattrs: xattrs.size > 0 };
 }
 
 function parentOf(path: BytePath): BytePath {

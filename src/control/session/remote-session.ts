@@ -66,8 +66,8 @@ export class RemoteSession implements Session, CredentialSource {
     target: string,
     moved: Moved,
     signal: AbortSignal,
-  ): Promise<void> {
-    await this.#receive(name, selection, join(this.#options.stateRoot, target), moved, signal);
+  ): Promise<boolean> {
+    return this.#receive(name, selection, join(this.#options.stateRoot, target), moved, signal);
   }
 
   async #receive(
@@ -76,7 +76,7 @@ export class RemoteSession implements Session, CredentialSource {
     target: string,
     moved: Moved,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const metadata = {
       "dir-name": [name],
       ...encoded("include-patterns", selection.includePatterns),
@@ -89,7 +89,7 @@ export class RemoteSession implements Session, CredentialSource {
     try {
       const previous = selection.previous && bytePath(join(this.#options.stateRoot, selection.previous));
       const { metadataExcept } = selection;
-      await receiveFolder(call, bytePath(target), { moved, previous, metadataExcept });
+      return await receiveFolder(call, bytePath(target), { moved, previous, metadataExcept });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BuildError) throw error;
