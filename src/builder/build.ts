@@ -4,6 +4,7 @@ import {
   buildDockerfile,
   describeDockerfile,
   hostPlatform,
+  SPDX,
   type Call,
   type Description,
   type FrontendOutcome,
@@ -11,8 +12,11 @@ import {
   type FrontendWarning,
 } from "../frontend/index.js";
 import { InProcessSession } from "../session/index.js";
+import type { Predicate } from "../exporter/index.js";
+import type { Definition } from "../llb/index.js";
 import type { LayerFormat } from "../snapshot/index.js";
 import { ImageSource, OciLayout } from "../source/index.js";
+import { readBundle } from "./attestation-files.js";
 import type { Engine } from "./engine.js";
 import { entriesOf, type Entries } from "./entries.js";
 import { beginExports } from "./export-cache.js";
@@ -131,11 +135,18 @@ export class Build {
 
   async #solve({ results, multiPlatform }: FrontendOutcome): Promise<Record<string, unknown>> {
     const { cacheFrom } = this.#entries;
-    const outcomes = results.map((result) => ({
-      ...result,
-      solution: result.definition && this.#job.load(result.definition, result.platform, cacheFrom),
-    }));
+    const outcomes = await Promise.all(
+      results.map(async (result) => ({
+        ...result,
+        solution: result.definition && this.#job.load(result.definition, result.platform, cacheFrom),
+        predicates: result.sbom && (await this.#scanned(result.sbom)),
+      })),
+    );
     return exportBuild(this.#job, this.#exports, { results: outcomes, multiPlatform });
+  }
+
+  async #scanned(definition: Definition): Promise<readonly Predicate[]> {
+    return readBundle("", SPDX, this.#job, this.#job.load(definition, hostPlatform(), []));
   }
 }
 

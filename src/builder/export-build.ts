@@ -18,7 +18,7 @@ export interface Outcome {
   readonly config: string;
   readonly baseConfig: string | undefined;
   /** what its frontend says of it */
-  readonly predicates?: readonly Predicate[];
+  readonly predicates?: readonly Predicate[] | undefined;
 }
 
 export interface Outcomes extends OutputWishes {

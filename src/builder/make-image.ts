@@ -26,7 +26,7 @@ export interface PlatformResult {
   readonly config: string;
   readonly baseConfig: string | undefined;
   /** what its frontend says of it */
-  readonly predicates?: readonly Predicate[];
+  readonly predicates?: readonly Predicate[] | undefined;
   /** what its steps gave, by "DIGEST:INDEX", as far as it is known */
   readonly refsOfSteps?: (() => Promise<ReadonlyMap<string, Ref>>) | undefined;
   /** cache keys of `ref`, their results loaded if an inline cache is wanted */

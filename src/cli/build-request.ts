@@ -1,7 +1,7 @@
 // Flags to a build request.
 import { resolve } from "node:path";
 import type { BuildRequest } from "../builder/index.js";
-import { parseGitRef, parsePlatform, parseSize, type NamedContext } from "../frontend/index.js";
+import { parseGitRef, parsePlatform, parseSize, sbomRequest, type NamedContext } from "../frontend/index.js";
 import { BuildError, messageOf, parseBool } from "../lib/index.js";
 import { parseReference } from "../registry/index.js";
 import { resolveLayoutTag } from "../source/index.js";
@@ -55,6 +55,8 @@ export async function buildRequest(
       throw new BuildError("FLAG_INVALID", `invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set`);
     agents.set(id!, socket);
   }
+  const attests = attestations(flags);
+  const sbom = attests.get("sbom");
   return {
     frontend: {
       context: "",
@@ -76,6 +78,7 @@ export async function buildRequest(
       shmSize: shmSize === "" ? 0 : parseSize(shmSize),
       ulimits: flags.strings("ulimit").map(parseUlimit),
       cgroupParent: flags.string("cgroup-parent"),
+      sbom: sbom && sbomRequest(sbom),
     },
     folders,
     contexts,
@@ -87,7 +90,7 @@ export async function buildRequest(
     cacheTo: flags.strings("cache-to").map((text) => parseCache("cache-to", text)),
     cacheFrom: flags.strings("cache-from").map((text) => parseCache("cache-from", text)),
     annotations: flags.strings("annotation").map(parseAnnotation),
-    provenance: provenanceWish(flags),
+    provenance: provenanceWish(attests.get("provenance")),
   };
 }
 
@@ -147,41 +150,45 @@ async function layoutImage(text: string): Promise<{ folder: string; digest: stri
   return { folder, digest: given ?? (await resolveLayoutTag(folder, tag)) };
 }
 
-/** --provenance=VALUE, --attest type=provenance,...; the last one counts. @throws BuildError FLAG_INVALID */
-function provenanceWish(flags: ParsedFlags): BuildRequest["provenance"] {
-  const sbom = flags.string("sbom");
-  const own = flags.string("provenance");
-  const given = [
-    ...flags.strings("attest").map((text) => fieldsOf("attest", text)),
-    ...(sbom === "" ? [] : [new Map([["type", "sbom"], ...attestFields("sbom", sbom)])]),
-    ...(own === "" ? [] : [new Map([["type", "provenance"], ...attestFields("provenance", own)])]),
-  ];
-  let wish: BuildRequest["provenance"];
-  for (const fields of given) {
-    const type = fields.get("type");
-    const isOff = fields.get("disabled") === "true";
-    if (type !== "provenance" && type !== "sbom")
-      throw new BuildError(
-        "FLAG_INVALID",
-        `--attest: attestation type must be provenance or sbom, not "${type ?? ""}"`,
-      );
-    if (type === "sbom" && !isOff)
-      throw new BuildError("FLAG_INVALID", "--sbom: SBOM scanners are not supported yet; use --sbom=false");
-    if (type === "sbom") continue;
-    const mode = fields.get("mode") ?? "max";
-    if (mode !== "min" && mode !== "max")
-      throw new BuildError("FLAG_INVALID", `--provenance: invalid mode "${mode}"; use min or max`);
-    const version = fields.get("version") ?? "v0.2";
-    if (version !== "v0.2" && version !== "v1")
-      throw new BuildError("FLAG_INVALID", `--provenance: invalid version "${version}"; use v0.2 or v1`);
-    wish = isOff ? undefined : { mode, version, builderId: fields.get("builder-id") ?? "" };
-  }
-  return wish;
+/**
+ * --attest type=TYPE,..., and short for two of them --sbom=VALUE and --provenance=VALUE; the last of each counts.
+ * @throws BuildError FLAG_INVALID
+ */
+function attestations(flags: ParsedFlags): ReadonlyMap<string, ReadonlyMap<string, string>> {
+  const short = ["sbom", "provenance"].flatMap((type) => {
+    const text = flags.string(type);
+    return text === "" ? [] : [new Map([["type", type], ...attestFields(type, text)])];
+  });
+  const given = [...flags.strings("attest").map((text) => fieldsOf("attest", text, true)), ...short];
+  return new Map(
+    given.map((fields) => {
+      const type = fields.get("type") ?? "";
+      if (type !== "provenance" && type !== "sbom")
+        throw new BuildError(
+          "FLAG_INVALID",
+          `--attest: attestation type must be provenance or sbom, not "${type}"`,
+        );
+      fields.delete("type");
+      return [type, fields];
+    }),
+  );
+}
+
+/** @throws BuildError FLAG_INVALID */
+function provenanceWish(fields: ReadonlyMap<string, string> | undefined): BuildRequest["provenance"] {
+  if (!fields || fields.get("disabled") === "true") return undefined;
+  const mode = fields.get("mode") ?? "max";
+  if (mode !== "min" && mode !== "max")
+    throw new BuildError("FLAG_INVALID", `--provenance: invalid mode "${mode}"; use min or max`);
+  const version = fields.get("version") ?? "v0.2";
+  if (version !== "v0.2" && version !== "v1")
+    throw new BuildError("FLAG_INVALID", `--provenance: invalid version "${version}"; use v0.2 or v1`);
+  return { mode, version, builderId: fields.get("builder-id") ?? "" };
 }
 
 /** A truth value, or fields. */
 function attestFields(flag: string, text: string): Map<string, string> {
   const value = parseBool(text);
-  if (value === undefined) return fieldsOf(flag, text);
+  if (value === undefined) return fieldsOf(flag, text, true);
   return new Map(value ? [] : [["disabled", "true"]]);
 }

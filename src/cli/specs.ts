@@ -18,8 +18,11 @@ function csvFields(flag: string, text: string): string[] {
   }
 }
 
-/** key=value fields; @throws if one is not, or is given twice */
-export function attributes(flag: string, text: string): Map<string, string> {
+/**
+ * key=value fields; keys in lower case, unless they become names of variables
+ * @throws if one is not, or is given twice
+ */
+export function attributes(flag: string, text: string, areVariables = false): Map<string, string> {
   const map = new Map<string, string>();
   for (const field of csvFields(flag, text)) {
     const at = field.indexOf("=");
@@ -28,7 +31,8 @@ export function attributes(flag: string, text: string): Map<string, string> {
         "FLAG_INVALID",
         `invalid value ${redact(field)} for --${flag}: fields must be key=value`,
       );
-    const key = field.slice(0, at).trim().toLowerCase();
+    const name = field.slice(0, at).trim();
+    const key = areVariables ? name : name.toLowerCase();
     if (map.has(key)) throw new BuildError("FLAG_INVALID", `--${flag}: ${key} is given twice`);
     map.set(key, field.slice(at + 1));
   }

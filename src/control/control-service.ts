@@ -186,16 +186,18 @@ async function solve(
 ): Promise<Record<string, unknown>> {
   const { Frontend, FrontendAttrs, FrontendInputs, Definition } = request;
   // neither: the client runs a frontend itself; an empty definition is scratch
-  if (Frontend === "" && !Definition)
-    return build.export(await build.returned.done, FrontendAttrs["platform"]);
-  const result = await build.solve({
-    definition: Definition,
-    frontend: Frontend,
-    attrs: FrontendAttrs,
-    inputs: FrontendInputs,
-    imports: cacheImports(FrontendAttrs, environment, request.Cache?.Imports),
-    evaluate: false,
-  });
+  const isOwn = Frontend === "" && !Definition;
+  const result = isOwn
+    ? await build.returned.done
+    : await build.solve({
+        definition: Definition,
+        frontend: Frontend,
+        attrs: FrontendAttrs,
+        inputs: FrontendInputs,
+        imports: cacheImports(FrontendAttrs, environment, request.Cache?.Imports),
+        evaluate: false,
+      });
+  await build.scan(result, FrontendAttrs);
   return build.export(result, FrontendAttrs["platform"]);
 }
 

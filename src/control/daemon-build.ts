@@ -21,19 +21,20 @@ import {
   FrontendImageError,
   formatPlatform,
   hostPlatform,
+  sbomScanner,
   type FrontendHost,
   type FrontendOutcome,
 } from "../frontend/index.js";
 import type { Digest, GoValue } from "../lib/index.js";
 import type { Place } from "./errors.js";
-import type { Definition, Platform } from "../llb/index.js";
+import { definitionOutput, type Definition, type Platform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
 import { ImageSource, StoreLayout } from "../source/index.js";
 import type { Predicate } from "../exporter/index.js";
 import type { RegistryClient } from "../registry/index.js";
 import { predicatesOf } from "./attestations.js";
-import { frontendRequest, provenanceRequest } from "./frontend-attrs.js";
-import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
+import { frontendRequest, provenanceRequest, sbomOf } from "./frontend-attrs.js";
+import { AttestationsSchema, ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
 import { OpSchema, type Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import type { SolveSchema } from "./gen/buildkit/errdefs_pb.js";
 import type { Ref } from "../snapshot/index.js";
@@ -41,7 +42,16 @@ import { describe, isDockerfile } from "./dockerfile-requests.js";
 import { decodeDefinition, definitionMessage, definitionOf } from "./llb.js";
 import type { RemoteSession } from "./session/remote-session.js";
 import { FrontendReturn } from "./frontend-return.js";
-import { outcomesOf, refsOf, resultOf, returnedMetadata, type GivenRef } from "./results.js";
+import {
+  hasSbom,
+  outcomesOf,
+  platformsGiven,
+  refsOf,
+  resultOf,
+  returnedMetadata,
+  sbomAttestation,
+  type GivenRef,
+} from "./results.js";
 import type { Policy } from "./gen/buildkit/policy_pb.js";
 import { platformWarnings } from "./requested-platforms.js";
 import { SourcePolicy } from "./source-policy.js";
@@ -242,6 +252,21 @@ export class DaemonBuild {
   async evaluate(id: string): Promise<void> {
     const ref = this.ref(id);
     if (ref) await ref.solver.solve([ref.edge], async () => undefined);
+  }
+
+  /** Has a result scanned for what is in it, if the client wants that and its frontend has not done it. */
+  async scan(result: Result, attrs: SolveOptions["attrs"]): Promise<void> {
+    const request = sbomOf(attrs);
+    if (!request || hasSbom(result)) return;
+    const scanner = await sbomScanner(request, this.frontendHost(), "default");
+    for (const { id, ref } of platformsGiven(result)) {
+      const scanned = this.ref(ref);
+      if (!scanned) continue;
+      const core = definitionOutput(scanned.definition);
+      const definition = scanner(id, { core, extras: new Map(), ignoreCache: attrs["no-cache"] === "" });
+      const given = sbomAttestation(this.#ref(definition, hostPlatform(), []));
+      (result.attestations[id] ??= create(AttestationsSchema)).attestation.push(...given.attestation);
+    }
   }
 
   /** @param requested the platforms that the client asked for @returns what clients are told of the build */

@@ -1,7 +1,14 @@
 // What a client asks of the Dockerfile frontend, from the attributes that buildx and buildctl send.
 // Source of the names: BuildKit's frontend/dockerfile/docs and the requests of buildx 0.29.
 import type { CacheImport } from "../cache/index.js";
-import { parsePlatform, parseSize, type FrontendRequest, type NamedContext } from "../frontend/index.js";
+import {
+  parsePlatform,
+  parseSize,
+  sbomRequest,
+  type FrontendRequest,
+  type NamedContext,
+  type SbomRequest,
+} from "../frontend/index.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionOf } from "./llb.js";
 import { cacheImportOf, type ProvenanceRequest } from "../builder/index.js";
@@ -49,6 +56,7 @@ export function frontendRequest(
     }),
     cgroupParent: attrs["cgroup-parent"] ?? "",
     hostname: attrs["hostname"] ?? "",
+    sbom: sbomOf(attrs),
     sessionId,
     localSessions: prefixed(attrs, "local-sessionid:"),
     given: {
@@ -90,11 +98,17 @@ export function cacheImports(
   );
 }
 
+/** @returns `undefined` if nothing is to be scanned @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
+export function sbomOf(attrs: Attrs): SbomRequest | undefined {
+  const text = attrs["attest:sbom"] ?? attrs["build-arg:BUILDKIT_ATTEST_SBOM"];
+  if (text === undefined) return undefined;
+  return sbomRequest(
+    new Map(fields(text).map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string])),
+  );
+}
+
 /** @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
 export function provenanceRequest(attrs: Attrs, id: string, startedAt: number): ProvenanceRequest {
-  const sbom = attrs["attest:sbom"];
-  if (sbom !== undefined && !fields(sbom).includes("disabled=true"))
-    throw invalid("SBOM scanners are not supported yet; use --sbom=false");
   const text = attrs["attest:provenance"] ?? "";
   const options = new Map(fields(text).map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]));
   const asked = options.get("mode") ?? "max";

@@ -3,15 +3,23 @@
 import { create } from "@bufbuild/protobuf";
 import { annotationsOf, type Outcome, type Outcomes, type Solution } from "../builder/index.js";
 import {
+  CORE,
   formatPlatform,
   hostPlatform,
   normalizePlatform,
   parsePlatform,
+  SPDX,
   type FrontendOutcome,
 } from "../frontend/index.js";
 import { BuildError, goJson, messageOf } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
-import { ResultSchema, type Result } from "./gen/buildkit/gateway_pb.js";
+import {
+  AttestationKind,
+  AttestationsSchema,
+  ResultSchema,
+  type Attestations,
+  type Result,
+} from "./gen/buildkit/gateway_pb.js";
 import type { Predicate } from "../exporter/index.js";
 import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 
@@ -36,18 +44,34 @@ export function resultOf(
 ): Result {
   const metadata: Record<string, Uint8Array> = {};
   const refs: Record<string, GivenRef> = {};
+  const attestations: Result["attestations"] = {};
   const platforms: object[] = [];
-  for (const { definition, platform, config, baseConfig } of results) {
+  for (const { definition, platform, config, baseConfig, sbom } of results) {
     const ID = formatPlatform(platform);
     platforms.push({ ID, Platform: platformJson(platform) });
     const suffix = isMulti ? `/${ID}` : "";
     metadata[`${CONFIG}${suffix}`] = Buffer.from(config);
     if (baseConfig !== undefined) metadata[`${BASE_CONFIG}${suffix}`] = Buffer.from(baseConfig);
     refs[ID] = definition ? refOf(definition, platform) : { id: "" };
+    if (sbom) attestations[ID] = sbomAttestation(refOf(sbom, hostPlatform()));
   }
   metadata[PLATFORMS] = Buffer.from(JSON.stringify({ Platforms: platforms }));
-  if (isMulti) return create(ResultSchema, { result: { case: "refs", value: { refs } }, metadata });
-  return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, metadata });
+  const rest = { metadata, attestations };
+  if (isMulti) return create(ResultSchema, { result: { case: "refs", value: { refs } }, ...rest });
+  return create(ResultSchema, { result: { case: "ref", value: Object.values(refs)[0]! }, ...rest });
+}
+
+/** A folder of statements about what is in a result. */
+export function sbomAttestation(ref: GivenRef): Attestations {
+  const metadata = { reason: Buffer.from("sbom"), "sbom-core": Buffer.from(CORE) };
+  const kind = AttestationKind.Bundle;
+  return create(AttestationsSchema, { attestation: [{ kind, ref, inTotoPredicateType: SPDX, metadata }] });
+}
+
+export function hasSbom({ attestations }: Result): boolean {
+  return Object.values(attestations).some(({ attestation }) =>
+    attestation.some(({ inTotoPredicateType }) => inTotoPredicateType === SPDX),
+  );
 }
 
 /** What a frontend has told its client: keys that begin with "frontend.". */
@@ -80,14 +104,13 @@ export function outcomesOf(
     const data = metadata[key];
     return data && Buffer.from(data).toString();
   };
-  const platforms = platformsOf(text(PLATFORMS));
   const attributes = Object.fromEntries(Object.keys(metadata).map((key) => [key, text(key) ?? ""]));
   const said = {
     annotations: annotationsOf(attributes),
     epoch: epochOf(text(EPOCH)),
     imageName: text("image.name"),
   };
-  const outcome = (id: string, ref: string, suffix: string): Outcome => {
+  const outcome = ({ id, ref, suffix }: GivenPlatform): Outcome => {
     const platform = parsePlatform(id);
     return {
       solution: solutionOf(ref),
@@ -97,15 +120,34 @@ export function outcomesOf(
       predicates: predicates.get(id) ?? [],
     };
   };
+  const results = platformsGiven({ result, metadata }).map(outcome);
+  return { multiPlatform: result.case === "refs", results, ...said };
+}
+
+export interface GivenPlatform {
+  /** "linux/amd64" */
+  readonly id: string;
+  /** of the result; empty: scratch */
+  readonly ref: string;
+  /** of its keys in metadata */
+  readonly suffix: string;
+}
+
+/** @throws BuildError RESULT_INVALID */
+export function platformsGiven({ result, metadata }: Pick<Result, "result" | "metadata">): GivenPlatform[] {
+  const text = (key: string): string | undefined => {
+    const data = metadata[key];
+    return data && Buffer.from(data).toString();
+  };
+  const platforms = platformsOf(text(PLATFORMS));
   if (result.case === "refs") {
     const { refs } = result.value;
     const ids = platforms?.map(({ ID }) => ID) ?? Object.keys(refs);
-    const results = ids.map((id) => outcome(id, refs[id]?.id ?? "", `/${id}`));
-    return { multiPlatform: true, results, ...said };
+    return ids.map((id) => ({ id, ref: refs[id]?.id ?? "", suffix: `/${id}` }));
   }
   const ref = result.case === "ref" ? result.value.id : result.case === "refDeprecated" ? result.value : "";
   const id = platforms?.[0]?.ID ?? formatPlatform(configPlatform(text(CONFIG)) ?? hostPlatform());
-  return { multiPlatform: false, results: [outcome(id, ref, "")], ...said };
+  return [{ id, ref, suffix: "" }];
 }
 
 /** @throws BuildError RESULT_INVALID */

@@ -1,2 +1,3 @@
 export type * from "./types.js";
 export * from "./dockerfile/index.js";
+export { CORE, sbomRequest, sbomScanner, SPDX } from "./sbom.js";

@@ -1,6 +1,6 @@
 // The seam between a frontend and whatever runs it: the embedded engine or a daemon's gateway.
 import type { Digest } from "../lib/index.js";
-import type { Definition, Platform, Range, SourceInfo } from "../llb/index.js";
+import type { Definition, Output, Platform, Range, SourceInfo } from "../llb/index.js";
 
 export interface ResolvedImage {
   /** normalized reference, as it goes into the graph without its digest */
@@ -79,6 +79,24 @@ export interface FrontendRequest {
   /** sessions that lend a folder of their own, by its name */
   readonly localSessions?: Readonly<Record<string, string>>;
   readonly given?: GivenContexts;
+  /** results are scanned for what is in them */
+  readonly sbom?: SbomRequest | undefined;
+}
+
+export interface SbomRequest {
+  /** image of the scanner, normalized */
+  readonly generator: string;
+  /** for the scanner, by name */
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+/** What a scanner looks at. */
+export interface ScanTargets {
+  /** `undefined`: scratch */
+  readonly core: Output | undefined;
+  /** what else of the build, by name */
+  readonly extras: ReadonlyMap<string, Output | undefined>;
+  readonly ignoreCache: boolean;
 }
 
 /** What clients of a daemon may say of context and Dockerfile besides: BuildKit's frontend inputs and key attributes. */
@@ -102,6 +120,8 @@ export interface FrontendResult {
   /** the config without the layers made by the build, as BuildKit's `containerimage.config` */
   readonly config: string;
   readonly baseConfig: string | undefined;
+  /** a folder of statements about what is in it */
+  readonly sbom?: Definition | undefined;
 }
 
 export interface FrontendWarning {

@@ -1,9 +1,10 @@
 // What users do with a build besides pushing it: outputs, contexts, secrets, mounts, users.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bluekiln, makeContext, ROOT, startServices, type Services } from "../support/services.js";
+import { pushScanner, readSbom } from "../support/scanner.js";
 
 let services: Services;
 let state: string;
@@ -127,8 +128,26 @@ describe("outputs", () => {
       ],
       predicate: { invocation: { parameters: { args: { "build-arg:A": "1" } } } },
     });
-    expect(build(["--sbom=true", context]).stderr).toContain("SBOM scanners are not supported yet");
     expect(build(["--provenance=mode=most", context]).stderr).toContain('invalid mode "most"');
+  });
+
+  it("tells what is in an image, if it is asked to", async () => {
+    const scanner = await pushScanner(services);
+    const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /app\n", f: "1" });
+    const folder = out("sbom");
+    const attest = ["--attest", `type=sbom,generator=${scanner},COLOR=blue`];
+    expect(build([...attest, "--output", folder, context]).stderr).toContain("generating sbom using");
+    expect(readSbom(folder, "sbom.spdx.json")).toEqual({ files: "app", color: "blue" });
+    // nobody has changed anything
+    expect(build([...attest, "--output", folder, context]).stderr).toMatch(
+      /generating sbom using .*\n#\d+ CACHED/,
+    );
+    const off = out("no-sbom");
+    build([...attest, "--sbom=false", "--output", off, context]);
+    expect(readdirSync(off)).toEqual(["app"]);
+    expect(build(["--sbom", "generator=", context]).stderr).toContain("sbom generator cannot be empty");
+    const noCommand = build(["--sbom", `generator=${services.registry}/no-command:1`, context]);
+    expect(noCommand.stderr).toContain("no-command:1: not found");
   });
 
   it("writes a tar to standard output, however slowly it is read", () => {

@@ -26,6 +26,7 @@ import {
   type ExportTraceServiceRequest,
 } from "../../src/control/gen/opentelemetry/trace_pb.js";
 import { LlbClient } from "../support/llb-client.js";
+import { pushScanner, readSbom } from "../support/scanner.js";
 import { startDaemon, type BuildxOptions, type TestDaemon } from "../support/daemon.js";
 import {
   bluekiln,
@@ -444,12 +445,34 @@ describe("errors", () => {
 });
 
 describe("SBOM", () => {
-  it("is refused in words: there are no scanners", async () => {
-    const { status, stderr } = await build([
-      "--sbom=true",
-      context({ Dockerfile: "FROM scratch\nCOPY Dockerfile /\n" }),
-    ]);
-    expect(`${status} ${stderr}`).toMatch(/^1 [^]*SBOM scanners are not supported yet/);
+  it("is what the scanner says, also of stages and of the context where the Dockerfile wants that", async () => {
+    const scanner = await pushScanner(services);
+    const folder = context({
+      Dockerfile: [
+        "ARG BUILDKIT_SBOM_SCAN_CONTEXT=true",
+        "FROM scratch AS tools",
+        "ARG BUILDKIT_SBOM_SCAN_STAGE=true",
+        "COPY f /tool",
+        "FROM scratch",
+        "COPY --from=tools /tool /app",
+        "",
+      ].join("\n"),
+      f: "x",
+    });
+    const out = join(services.work, "sbom");
+    const attest = `type=sbom,generator=${scanner},COLOR=red`;
+    await built(["--attest", attest, "--output", `type=local,dest=${out}`, folder]);
+    expect(readSbom(out, "sbom.spdx.json")).toEqual({ files: "app", color: "red" });
+    expect(readSbom(out, "sbom-tools.spdx.json")).toEqual({ files: "tool", color: "red" });
+    expect(readSbom(out, "sbom-context.spdx.json")).toEqual({ files: "f", color: "red" });
+  });
+
+  it("needs a scanner that can be had", async () => {
+    const folder = context({ Dockerfile: "FROM scratch\nCOPY Dockerfile /\n" });
+    const missing = `${services.registry}/no/scanner:1`;
+    const { status, stderr } = await build(["--sbom", `generator=${missing}`, folder]);
+    expect(`${status} ${stderr}`).toMatch(/^1 /);
+    expect(stderr).toContain(`${missing}: not found`);
   });
 });
 

@@ -3,7 +3,8 @@
 import { parseBool } from "../../lib/index.js";
 import type { Platform, SourceInfo } from "../../llb/index.js";
 import type { FrontendHost, FrontendOutcome, FrontendRequest, FrontendWarning } from "../types.js";
-import { convert } from "./convert/index.js";
+import { sbomScanner } from "../sbom.js";
+import { convert, formatPlatform } from "./convert/index.js";
 import { Linter } from "./lint/index.js";
 import { aboutSource, linterFor, loadDockerfile } from "./load.js";
 import { parseDockerfile } from "./parser/index.js";
@@ -33,10 +34,13 @@ export async function buildDockerfile(
       request.platforms.length > 1 || parseBool(request.buildArgs["BUILDKIT_MULTI_PLATFORM"] ?? "") === true;
     const loaded = { dockerfile, sourceInfo: source, excludes, remoteContext };
     const input = { ...loaded, request, host, showPlatform, allStages: false };
+    const { sbom, pull } = request;
+    const scanner = sbom && (await sbomScanner(sbom, host, pull ? "pull" : "default"));
     const results = await Promise.all(
-      platforms.map((targetPlatform, i) =>
-        convert({ ...input, targetPlatform, lint: i === 0 ? lint : MUTE }),
-      ),
+      platforms.map(async (targetPlatform, i) => {
+        const result = await convert({ ...input, targetPlatform, lint: i === 0 ? lint : MUTE });
+        return { ...result, sbom: scanner?.(formatPlatform(targetPlatform), result.scan) };
+      }),
     );
     return { results, source, multiPlatform: showPlatform };
   } catch (error) {

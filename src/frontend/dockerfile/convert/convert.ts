@@ -1,7 +1,8 @@
 // A Dockerfile to one graph and one image config for one platform: which stages are needed, what they stand on, their
 // instructions in order.
 import { marshal, type Output, type Platform, type SourceInfo } from "../../../llb/index.js";
-import type { FrontendHost, FrontendRequest, FrontendResult, Outline } from "../../types.js";
+import type { FrontendHost, FrontendRequest, FrontendResult, Outline, ScanTargets } from "../../types.js";
+import { parseBool } from "../../../lib/index.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
 import {
   mountFrom,
@@ -50,6 +51,7 @@ export interface ConvertInput {
 
 export interface ConvertResult extends FrontendResult {
   readonly outline: Outline;
+  readonly scan: ScanTargets;
 }
 
 /** @throws SourceError */
@@ -141,6 +143,19 @@ class Conversion {
       config: encodeImageConfig(target.image),
       baseConfig: target.baseConfig,
       outline: outlineOf(target),
+      scan: this.#scanTargets(target),
+    };
+  }
+
+  #scanTargets(target: StageState): ScanTargets {
+    const stages = [...reachable([target])].filter((state) => state !== target && state.scanned.isStage);
+    return {
+      core: target.output,
+      extras: new Map([
+        ...(target.scanned.isContext ? [["context", this.#context.buildContext] as const] : []),
+        ...stages.map(({ name, output }) => [name, output] as const),
+      ]),
+      ignoreCache: [target, ...stages].some(({ noCache }) => noCache),
     };
   }
 
@@ -229,6 +244,7 @@ class Conversion {
       buildArgs: [],
       outline: new StageOutline(this.#globalArgs.declared),
       once: new Map(),
+      scanned: { isStage: false, isContext: false },
       workdirSet: false,
       commandCount: 0,
       commandIndex: 0,
@@ -346,6 +362,18 @@ class Conversion {
         },
       });
     }
+    this.#setScanned(state);
+  }
+
+  /** "true", or names of stages. */
+  #setScanned({ name, buildArgs, scanned }: StageState): void {
+    const isOn = (variable: string): boolean => {
+      const own = buildArgs.findLast(({ key, value }) => key === variable && value !== undefined);
+      const value = own?.value ?? this.#globalArgs.values.get(variable);
+      return value !== undefined && (parseBool(value) ?? value.split(",").includes(name));
+    };
+    scanned.isContext = isOn("BUILDKIT_SBOM_SCAN_CONTEXT");
+    scanned.isStage = isOn("BUILDKIT_SBOM_SCAN_STAGE");
   }
 
   /** Makes what `state` reads of; a stage that stands after it is not made: who reads it says so. */

@@ -1,4 +1,5 @@
 export { convert, type ConvertInput } from "./convert.js";
+export { parseImageConfig } from "./image-config.js";
 export { descriptionOf } from "./outline.js";
 export {
   formatPlatform,

@@ -35,6 +35,8 @@ export interface StageState {
   readonly outline: StageOutline;
   /** where instructions of which only the last one counts were seen */
   readonly once: Map<Instruction["kind"], Range>;
+  /** a scanner looks at this stage too, and at the build context */
+  readonly scanned: { isStage: boolean; isContext: boolean };
   /** a WORKDIR was seen, here or in the stage it stands on */
   workdirSet: boolean;
   commandCount: number;
