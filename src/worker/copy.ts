@@ -2,7 +2,6 @@
 // source stay links, hard links stay together, owner, mode and times come along unless the action sets them.
 import {
   chmodSync,
-  copyFileSync,
   lchownSync,
   linkSync,
   mkdirSync,
@@ -18,7 +17,7 @@ import {
   PatternMatcher,
   type ParentMatches,
 } from "../lib/index.js";
-import { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "../layer/index.js";
+import { copyFile, join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "../layer/index.js";
 import {
   deviceNumbers,
   fsPath,
@@ -255,7 +254,7 @@ class Copier {
         linkSync(fsPath(link), fsPath(target));
       } else {
         if (stat.nlink > 1n) this.#inodes.set(stat.ino, target);
-        copyFileSync(fsPath(source), fsPath(target));
+        copyFile(source, target, stat.size);
       }
     } else if (stat.isSymbolicLink()) {
       symlinkSync(fsPath(readLink(source)), fsPath(target));

@@ -1,7 +1,8 @@
 // A client's folder into a layer: only what the build reads, owned by root, with modes and times as they are.
-import { chmodSync, copyFileSync, linkSync, mkdirSync, symlinkSync, type BigIntStats } from "node:fs";
+import { chmodSync, linkSync, mkdirSync, symlinkSync, type BigIntStats } from "node:fs";
 import { BuildError, codeOf } from "../lib/index.js";
 import {
+  copyFile,
   FolderComparison,
   join,
   readLink,
@@ -109,7 +110,7 @@ class LocalCopy {
       if (same !== undefined) linkSync(fsPath(join(this.#target, same)), fsPath(to));
       else if (this.#unchanged.has(path) && this.#reuse(path, to)) return;
       else {
-        copyFileSync(fsPath(from), fsPath(to));
+        copyFile(from, to, stat.size);
         this.#bytes += Number(stat.size);
       }
     } else symlinkSync(fsPath(readLink(from)), fsPath(to));
