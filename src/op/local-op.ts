@@ -54,7 +54,10 @@ export class LocalOp implements Op<RefResult> {
     const take = async (before: Ref | undefined): Promise<Ref> => {
       const { upper } = refs.newFolders();
       try {
-        const wanted = { ...selection, previous: before && layerPath(before.id) };
+        const wanted = {
+          ...selection,
+          previous: before && { folder: layerPath(before.id), takenAt: before.createdAt },
+        };
         const isSame = await transfer(`transferring ${this.#name}:`, 0, (moved) =>
           session.takeFolder(this.#name, wanted, upper, moved, signal),
         );

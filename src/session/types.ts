@@ -1,11 +1,12 @@
 // What the client lends a build: of the same process, or over the tunnel of a daemon's client.
 import type { Selection } from "../layer/index.js";
 import type { Moved } from "../progress/index.js";
+import type { PreviousFolder } from "../worker/index.js";
 
 /** What is wanted of a folder; all patterns are relative to it. */
 export type FolderSelection = Selection & {
-  /** what it was before, relative to the state folder: what has not changed need not be sent */
-  readonly previous?: string | undefined;
+  /** what it was before: what has not changed need not be sent */
+  readonly previous?: PreviousFolder | undefined;
   /** Patterns of files that are sent whole; of all others only what they are, in one file of the folder. */
   readonly metadataExcept?: readonly string[] | undefined;
 };

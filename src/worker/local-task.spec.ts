@@ -30,11 +30,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
-function take(previous?: string): LocalResult & { target: string } {
+/** @param takenAt when `before` was, which is in time if nothing is said */
+function take(before?: string, takenAt = Date.now() + 1000): LocalResult & { target: string } {
   const target = join(root, `target-${++count}`);
   mkdirSync(target);
   const patterns = { followPaths: [], includePatterns: [], excludePatterns: [] };
-  return { ...runLocalTask({ folder, target, ...patterns }, target, previous), target };
+  const previous = before === undefined ? undefined : { folder: before, takenAt };
+  return { ...runLocalTask({ folder, target, previous, ...patterns }, target, before), target };
 }
 const names = (path: string): string[] => readdirSync(path, { recursive: true }).map(String).sort();
 
@@ -60,6 +62,16 @@ describe("a folder of this process", () => {
       (path) => statSync(path).ino,
     );
     expect([b, old]).toEqual([a, a]);
+  });
+
+  it("is copied if a file may be another one, though its size and time are the same", () => {
+    utimesSync(join(folder, "é"), 1000, 1000);
+    const { target: before } = take();
+    writeFileSync(join(folder, "é"), "CONTENT");
+    utimesSync(join(folder, "é"), 1000, 1000);
+    const { isSame, target } = take(before, Date.now() - 10);
+    expect(isSame).toBe(false);
+    expect(readFileSync(join(target, "é"), "utf8")).toBe("CONTENT");
   });
 
   it.each<[string, () => void]>([

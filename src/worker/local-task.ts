@@ -18,7 +18,8 @@ export function runLocalTask(task: LocalTask, target: BytePath, previous: BytePa
   try {
     const source = bytePath(task.folder);
     const entries = [...selectedEntries(source, task)];
-    return new LocalCopy(source, target, previous).run(entries);
+    const takenAt = task.previous?.takenAt ?? 0;
+    return new LocalCopy(source, target, previous, takenAt).run(entries);
   } catch (error) {
     if (codeOf(error) === "EACCES" || codeOf(error) === "EPERM") {
       const message = `error from sender: open ${(error as NodeJS.ErrnoException).path ?? task.folder}: permission denied`;
@@ -28,20 +29,26 @@ export function runLocalTask(task: LocalTask, target: BytePath, previous: BytePa
   }
 }
 
+/** How much a file's time may be behind the clock; milliseconds. */
+const CLOCK_TICK = 20;
+
 class LocalCopy {
   readonly #source: BytePath;
   readonly #target: BytePath;
   readonly #previous: BytePath | undefined;
+  /** what was changed later may be another file with the same time; nanoseconds since 1970 */
+  readonly #unchangedSince: bigint;
   /** files that are as they were */
   readonly #unchanged = new Set<BytePath>();
   /** the first path of what has several */
   readonly #inodes = new Map<bigint, BytePath>();
   #bytes = 0;
 
-  constructor(source: BytePath, target: BytePath, previous: BytePath | undefined) {
+  constructor(source: BytePath, target: BytePath, previous: BytePath | undefined, takenAt: number) {
     this.#source = source;
     this.#target = target;
     this.#previous = previous;
+    this.#unchangedSince = BigInt(Math.floor(takenAt - CLOCK_TICK)) * 1_000_000n;
   }
 
   run(entries: readonly SelectedEntry[]): LocalResult {
@@ -65,6 +72,8 @@ class LocalCopy {
     for (const { path, stat } of entries) {
       if (isLeftOut(stat)) continue;
       if (!comparison.matches(this.#entryOf(path, stat))) isSame = false;
+      else if (stat.isDirectory()) continue;
+      else if (stat.ctimeNs >= this.#unchangedSince) isSame = false;
       else if (stat.isFile()) this.#unchanged.add(path);
     }
     this.#inodes.clear();

@@ -110,7 +110,8 @@ async function perform<K extends TaskName>(
     },
     file: (p) => runFileTask(p, mounts),
     compare: async (p) => runCompareTask(p, mounts),
-    local: async (p) => runLocalTask(p, mounts.absolute(p.target), p.previous && mounts.absolute(p.previous)),
+    local: async (p) =>
+      runLocalTask(p, mounts.absolute(p.target), p.previous && mounts.absolute(p.previous.folder)),
     list: async (p) => runListTask(mounts.view(p.tree), p),
     read: async (p) => runReadTask(mounts.view(p.tree), p),
     export: async (p) => runExportTask(p, mounts),

@@ -60,8 +60,16 @@ export interface FileTask {
 export interface LocalTask extends Selection {
   readonly folder: string;
   readonly target: string;
-  /** what came of it before, relative to the state folder */
-  readonly previous?: string | undefined;
+  /** what came of it before */
+  readonly previous?: PreviousFolder | undefined;
+}
+
+/** What a client's folder was. */
+export interface PreviousFolder {
+  /** relative to the state folder */
+  readonly folder: string;
+  /** milliseconds since 1970 */
+  readonly takenAt: number;
 }
 
 export interface LocalResult {

@@ -87,8 +87,8 @@ export class RemoteSession implements Session, CredentialSource {
     if (!this.#serves(path)) throw new BuildError("LOCAL_MISSING", "no local sources enabled");
     const call = this.#options.channel.open(path, metadata, this.#during(signal));
     try {
-      const previous = selection.previous && bytePath(join(this.#options.stateRoot, selection.previous));
-      const { metadataExcept } = selection;
+      const { metadataExcept, previous: before } = selection;
+      const previous = before && bytePath(join(this.#options.stateRoot, before.folder));
       return await receiveFolder(call, bytePath(target), { moved, previous, metadataExcept });
     } catch (error) {
       signal.throwIfAborted();
