@@ -6,10 +6,12 @@ import {
   type PlatformImage,
   type Predicate,
 } from "../exporter/index.js";
+import { SPDX } from "../frontend/index.js";
 import type { Reference } from "../registry/index.js";
 import type { Job } from "./job.js";
 import type { PlatformResult } from "./make-image.js";
 import { provenance } from "./provenance.js";
+import { withLayersOfFiles } from "./sbom-layers.js";
 import type { ArchiveOutput, ExportRequest, ImageOutput } from "./types.js";
 
 /**
@@ -54,11 +56,26 @@ export async function attest(
   const { ociMediaTypes, ociArtifact } = output.image;
   if (!ociMediaTypes) return [];
   const said = await Promise.all(
-    images.map((image, i) => predicatesOf(job, request, output.kind === "image", results[i]!, image)),
+    images.map(async (image, i) => {
+      const result = results[i]!;
+      const predicates = await predicatesOf(job, request, output.kind === "image", result, image);
+      return Promise.all(predicates.map((one) => supplemented(one, result, image, job)));
+    }),
   );
   const attested = images.flatMap((image, i) =>
     said[i]!.length > 0 ? [buildAttestation(image, names, said[i]!, ociArtifact)] : [],
   );
   for (const { blobs } of attested) for (const blob of blobs) await job.engine.blobs.write(blob);
   return attested;
+}
+
+/** What a scanner says of the image, with what only its builder knows. */
+async function supplemented(
+  predicate: Predicate,
+  { ref }: PlatformResult,
+  { image }: PlatformImage,
+  job: Job,
+): Promise<Predicate> {
+  const isWanted = predicate.isSbomCore && predicate.type === SPDX && ref;
+  return isWanted ? withLayersOfFiles(predicate, ref, image.layers, job) : predicate;
 }

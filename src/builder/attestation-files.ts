@@ -1,4 +1,5 @@
 // What files of results say of others: predicates, and folders of in-toto statements.
+import { basename } from "node:path";
 import type { Predicate } from "../exporter/index.js";
 import { BuildError, messageOf, type GoValue } from "../lib/index.js";
 import type { Job, Solution } from "./job.js";
@@ -12,9 +13,15 @@ interface Statement {
   readonly predicate?: GoValue;
 }
 
+/** Whether a file is what a scanner says of the image itself. @param core how that is called; empty: it is not there */
+export function isSbomCore(file: string, core: string): boolean {
+  return core !== "" && basename(file).split(".")[0] === core;
+}
+
 /**
  * A folder whose files are statements.
  * @param type of all of them; empty: any
+ * @param core see `isSbomCore`
  * @throws BuildError ATTESTATION_INVALID, what the solution fails with
  */
 export async function readBundle(
@@ -22,6 +29,7 @@ export async function readBundle(
   type: string,
   job: Job,
   solution: Solution,
+  core: string,
 ): Promise<Predicate[]> {
   const names = (await job.list(solution, path, "folder")).map(({ name }) => `${path}/${name}`);
   const files = await job.read(solution, names, MAX_PREDICATE);
@@ -33,7 +41,13 @@ export async function readBundle(
         `bundle entry ${predicateType} does not match required predicate type ${type}`,
       );
     const subjects = subject.map((one) => ({ name: one.name || "_", digest: one.digest ?? {} }));
-    return { type: predicateType, file: name, value: predicate, ...(subjects.length > 0 && { subjects }) };
+    return {
+      type: predicateType,
+      file: name,
+      value: predicate,
+      isSbomCore: isSbomCore(name, core),
+      ...(subjects.length > 0 && { subjects }),
+    };
   });
 }
 

@@ -2,6 +2,7 @@
 // by side where nothing depends on it.
 import {
   buildDockerfile,
+  CORE,
   describeDockerfile,
   hostPlatform,
   SPDX,
@@ -146,7 +147,7 @@ export class Build {
   }
 
   async #scanned(definition: Definition): Promise<readonly Predicate[]> {
-    return readBundle("", SPDX, this.#job, this.#job.load(definition, hostPlatform(), []));
+    return readBundle("", SPDX, this.#job, this.#job.load(definition, hostPlatform(), []), CORE);
   }
 }
 

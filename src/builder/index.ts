@@ -8,5 +8,11 @@ export { FrontendContainer, type ContainerRequest } from "./container.js";
 export { exportBuild, type Outcome, type Outcomes } from "./export-build.js";
 export { beginExports } from "./export-cache.js";
 export { provenance, type ProvenanceRequest } from "./provenance.js";
-export { invalidAttestation, MAX_PREDICATE, parseAttestation, readBundle } from "./attestation-files.js";
+export {
+  invalidAttestation,
+  isSbomCore,
+  MAX_PREDICATE,
+  parseAttestation,
+  readBundle,
+} from "./attestation-files.js";
 export { Job, type JobOptions, type Solution } from "./job.js";

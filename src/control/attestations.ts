@@ -1,6 +1,7 @@
 // What a client's frontend says of its results: predicates in files of other results, alone or as folders of statements.
 import {
   invalidAttestation,
+  isSbomCore,
   type Job,
   MAX_PREDICATE,
   parseAttestation,
@@ -33,19 +34,26 @@ export async function predicatesOf(
 }
 
 async function read(
-  { kind, path, inTotoPredicateType: type, inTotoSubjects }: Attestation,
+  { kind, path, inTotoPredicateType: type, inTotoSubjects, metadata }: Attestation,
   job: Job,
   solution: Solution | undefined,
 ): Promise<Predicate[]> {
   if (!solution) throw invalidAttestation(`${path || type}: no result was given`);
-  if (kind === AttestationKind.Bundle) return readBundle(path, type, job, solution);
+  const core = Buffer.from(metadata["sbom-core"] ?? []).toString();
+  if (kind === AttestationKind.Bundle) return readBundle(path, type, job, solution, core);
   const data = (await job.read(solution, [path], MAX_PREDICATE)).get(path);
   if (!data) throw invalidAttestation(`${path}: no such file`);
   const subjects = inTotoSubjects.map(({ kind: of, name, digest }): Subject | "self" =>
     of === InTotoSubjectKind.Self ? "self" : { name: name || "_", digest: digestMap(digest) },
   );
   return [
-    { type, file: path, value: parseAttestation(path, data), ...(subjects.length > 0 && { subjects }) },
+    {
+      type,
+      file: path,
+      value: parseAttestation(path, data),
+      isSbomCore: isSbomCore(path, core),
+      ...(subjects.length > 0 && { subjects }),
+    },
   ];
 }
 

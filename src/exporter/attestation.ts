@@ -17,6 +17,8 @@ export interface Predicate {
   readonly value: GoValue;
   /** how its file is called where the result is files: "provenance.json" */
   readonly file: string;
+  /** an SPDX document of the image itself */
+  readonly isSbomCore?: boolean;
   /** what it is said of; `undefined`: the result as a whole */
   readonly subjects?: readonly (Subject | "self")[] | undefined;
 }

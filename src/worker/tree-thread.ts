@@ -8,6 +8,7 @@ import { runExportTask } from "./export-task.js";
 import { runFileTask } from "./file-task.js";
 import { runCompareTask } from "./compare-task.js";
 import { runListTask } from "./list-task.js";
+import { runLocateTask } from "./locate-task.js";
 import { runLocalTask } from "./local-task.js";
 import { Mounts } from "./mounts.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
@@ -113,6 +114,11 @@ async function perform<K extends TaskName>(
     local: async (p) =>
       runLocalTask(p, mounts.absolute(p.target), p.previous && mounts.absolute(p.previous.folder)),
     list: async (p) => runListTask(mounts.view(p.tree), p),
+    locate: async ({ layers, paths }) =>
+      runLocateTask(
+        layers.map((layer) => mounts.absolute(layer)),
+        paths,
+      ),
     read: async (p) => runReadTask(mounts.view(p.tree), p),
     export: async (p) => runExportTask(p, mounts),
     usage: async (p) => p.folders.map((folder) => diskUsage(mounts.absolute(folder))),

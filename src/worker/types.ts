@@ -211,6 +211,11 @@ export interface TaskMap {
   run: { params: RunTask; result: { exitCode: number } };
   export: { params: ExportTask; result: undefined };
   list: { params: ListTask; result: TreeEntry[] };
+  /** for each path the highest of the layers that has it */
+  locate: {
+    params: { readonly layers: readonly string[]; readonly paths: readonly string[] };
+    result: (number | undefined)[];
+  };
   /** contents of files; `undefined` for one that is not there */
   read: { params: ReadTask; result: (Uint8Array | undefined)[] };
 }

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bluekiln, makeContext, ROOT, startServices, type Services } from "../support/services.js";
-import { pushScanner, readSbom } from "../support/scanner.js";
+import { pushScanner, readSbom, type SpdxDocument } from "../support/scanner.js";
 
 let services: Services;
 let state: string;
@@ -137,11 +137,24 @@ describe("outputs", () => {
     const folder = out("sbom");
     const attest = ["--attest", `type=sbom,generator=${scanner},COLOR=blue`];
     expect(build([...attest, "--output", folder, context]).stderr).toContain("generating sbom using");
-    expect(readSbom(folder, "sbom.spdx.json")).toEqual({ files: "app", color: "blue" });
+    expect(readSbom(folder, "sbom.spdx.json")).toEqual({ files: ["/app"], color: "blue" });
     // nobody has changed anything
     expect(build([...attest, "--output", folder, context]).stderr).toMatch(
       /generating sbom using .*\n#\d+ CACHED/,
     );
+    // of an image it also says which layer a file came with
+    const archive = out("sbom.tar");
+    build([...attest, "--output", `type=oci,dest=${archive}`, "-t", "app:1", context]);
+    const read = (path: string) =>
+      JSON.parse(spawnSync("tar", ["xOf", archive, path], { encoding: "utf8" }).stdout) as {
+        readonly manifests: readonly Annotated[];
+        readonly layers: readonly Annotated[];
+        readonly predicate: SpdxDocument;
+      };
+    const blob = ({ digest }: Annotated) => read(`blobs/sha256/${digest.slice(7)}`);
+    const [image, attestation] = blob(read("index.json").manifests[0]!).manifests;
+    const { predicate } = blob(blob(attestation!).layers[0]!);
+    expect(predicate.files[0]!.comment).toBe(`layerID: ${blob(image!).layers[0]!.digest}`);
     const off = out("no-sbom");
     build([...attest, "--sbom=false", "--output", off, context]);
     expect(readdirSync(off)).toEqual(["app"]);

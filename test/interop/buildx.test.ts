@@ -462,9 +462,9 @@ describe("SBOM", () => {
     const out = join(services.work, "sbom");
     const attest = `type=sbom,generator=${scanner},COLOR=red`;
     await built(["--attest", attest, "--output", `type=local,dest=${out}`, folder]);
-    expect(readSbom(out, "sbom.spdx.json")).toEqual({ files: "app", color: "red" });
-    expect(readSbom(out, "sbom-tools.spdx.json")).toEqual({ files: "tool", color: "red" });
-    expect(readSbom(out, "sbom-context.spdx.json")).toEqual({ files: "f", color: "red" });
+    expect(readSbom(out, "sbom.spdx.json")).toEqual({ files: ["/app"], color: "red" });
+    expect(readSbom(out, "sbom-tools.spdx.json")).toEqual({ files: ["/tool"], color: "red" });
+    expect(readSbom(out, "sbom-context.spdx.json")).toEqual({ files: ["/f"], color: "red" });
   });
 
   it("needs a scanner that can be had", async () => {

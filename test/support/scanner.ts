@@ -5,11 +5,13 @@ import { bluekilnAside, makeContext, type Services } from "./services.js";
 
 const SCRIPT = `set -e
 scan() {
+  files=
+  for file in $(ls "$1"); do files="$files$\{files:+, }{ \\"fileName\\": \\"/$file\\" }"; done
   cat > "$BUILDKIT_SCAN_DESTINATION/$(basename "$1").spdx.json" <<END
 {
   "_type": "https://in-toto.io/Statement/v0.1",
   "predicateType": "https://spdx.dev/Document",
-  "predicate": { "files": "$(ls "$1" | grep -v Dockerfile | xargs)", "color": "$BUILDKIT_SCAN_COLOR" }
+  "predicate": { "spdxVersion": "SPDX-2.3", "files": [$files], "comment": "$BUILDKIT_SCAN_COLOR" }
 }
 END
 }
@@ -32,8 +34,15 @@ export async function pushScanner(services: Services): Promise<string> {
   return name;
 }
 
+export interface SpdxDocument {
+  readonly files: readonly { readonly fileName: string; readonly comment?: string }[];
+  readonly comment: string;
+}
+
 /** What it said, in a file of a local output. */
-export function readSbom(folder: string, file: string): unknown {
-  const statement = JSON.parse(readFileSync(join(folder, file), "utf8")) as { readonly predicate: unknown };
-  return statement.predicate;
+export function readSbom(folder: string, file: string): { files: string[]; color: string } {
+  const { predicate } = JSON.parse(readFileSync(join(folder, file), "utf8")) as {
+    readonly predicate: SpdxDocument;
+  };
+  return { files: predicate.files.map(({ fileName }) => fileName), color: predicate.comment };
 }
