@@ -12,8 +12,8 @@ interface SpdxFile {
 
 interface SpdxDocument {
   readonly spdxVersion: string;
-  readonly files?: readonly SpdxFile[];
-  readonly creationInfo?: { readonly creators?: readonly string[] };
+  readonly files?: readonly SpdxFile[] | null;
+  readonly creationInfo?: { readonly creators?: readonly string[] | null } | null;
 }
 
 /** @param layers of the image, as many as `ref` has; else the predicate stays as it is */
@@ -25,7 +25,8 @@ export async function withLayersOfFiles(
 ): Promise<Predicate> {
   const document: unknown = predicate.value;
   if (!isSpdx(document) || layers.length !== ref.chain.length) return predicate;
-  const { files = [], creationInfo = {} } = document;
+  const { creationInfo } = document;
+  const files = document.files ?? [];
   const names = files.map(({ fileName = "" }) => fileName);
   const folders = await refs.folders(ref, signal);
   const found = await worker.perform("locate", { layers: folders, paths: names }, signal);
@@ -33,7 +34,7 @@ export async function withLayersOfFiles(
     ...document,
     creationInfo: {
       ...creationInfo,
-      creators: [...(creationInfo.creators ?? []), "Tool: bluekiln"],
+      creators: [...(creationInfo?.creators ?? []), "Tool: bluekiln"],
     },
     files: files.map((file, i) => {
       const layer = layers[found[i] ?? -1];
@@ -44,6 +45,6 @@ export async function withLayersOfFiles(
 }
 
 function isSpdx(value: unknown): value is SpdxDocument {
-  const { spdxVersion, files = [] } = (value ?? {}) as { spdxVersion?: unknown; files?: unknown };
-  return typeof spdxVersion === "string" && Array.isArray(files);
+  const { spdxVersion, files } = (value ?? {}) as { spdxVersion?: unknown; files?: unknown };
+  return typeof spdxVersion === "string" && Array.isArray(files ?? []);
 }

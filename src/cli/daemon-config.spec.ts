@@ -66,7 +66,7 @@ insecure-entitlements = ["network.host", "security.insecure"]
     maxUsedSpace: 5e9,
     keepDuration: 48 * 3600_000,
   });
-  expect([...options.entitlements]).toEqual(["network.host", "security.insecure"]);
+  expect([...options.entitlements]).toEqual(["network.host", "security.insecure", "device"]);
   expect(options).toMatchObject({ addresses: ["tcp://127.0.0.1:1"], group: 7, labels: { a: "b" } });
   expect(options.tls).toEqual({ cert: "/c", key: "/k", ca: "/a" });
   expect(options.registries.get("docker.io")).toMatchObject({ mirrors: ["mirror.example"], http: true });

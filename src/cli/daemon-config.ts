@@ -112,6 +112,8 @@ export function daemonSettings(
   const entitlements = [
     ...flags.strings("allow-insecure-entitlement"),
     ...strings(config, "insecure-entitlements"),
+    // as in buildkitd: which devices there are says enough
+    ...(isCdiDisabled(flags, cdi) ? [] : ["device"]),
   ];
   const tls = table(grpc, "tls");
   const cert = flags.string("tlscert") || text(tls, "cert");
@@ -215,8 +217,12 @@ function keyPairs(registry: Table): RegistrySettings["keyPairs"] {
   return (list as Table[]).map((pair) => ({ key: text(pair, "key"), cert: text(pair, "cert") }));
 }
 
+function isCdiDisabled(flags: ParsedFlags, cdi: Table): boolean {
+  return flags.bool("cdi-disabled") || cdi["disabled"] === true;
+}
+
 function cdiFolders(flags: ParsedFlags, cdi: Table): readonly string[] | undefined {
-  if (flags.bool("cdi-disabled") || cdi["disabled"] === true) return [];
+  if (isCdiDisabled(flags, cdi)) return [];
   const given = flags.has("cdi-spec-dir") ? flags.strings("cdi-spec-dir") : strings(cdi, "specDirs");
   return given.length > 0 ? given : undefined;
 }

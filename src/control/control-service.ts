@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import type { Engine } from "../builder/index.js";
+import { readCdiDevices } from "../executor/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
 import type { UsageRecord } from "../prune/index.js";
 import { RegistryClient } from "../registry/index.js";
@@ -38,9 +39,10 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
   const { engine, builds, history, traces, closing } = parts;
   return {
     info: () => ({ buildkitVersion: BUILDKIT_VERSION }),
-    listWorkers: ({ filter }) => {
+    listWorkers: async ({ filter }) => {
       try {
-        return { record: [workerRecord(parts.options)].filter(workerFilter(filtersOf(filter))) };
+        const { devices } = await readCdiDevices(engine.cdiFolders);
+        return { record: [workerRecord(parts.options, devices)].filter(workerFilter(filtersOf(filter))) };
       } catch (error) {
         throw statusError(error);
       }

@@ -28,7 +28,7 @@ const SPEC = {
       name: "baz",
       annotations: {
         "org.mobyproject.buildkit.device.class": "group",
-        "org.mobyproject.buildkit.device.autoallow": "true",
+        "org.mobyproject.buildkit.device.autoallow": true,
       },
       containerEdits: { env: ["BAZ=injected"] },
     },
@@ -55,9 +55,9 @@ const env = (name: string): readonly string[] => deviceEdits([{ name, optional: 
 describe("CDI devices", () => {
   it("are read from JSON and YAML; a broken file is told of and harms nothing", () => {
     expect(devices.devices.map(({ name }) => name)).toEqual([
-      "vendor1.com/device=foo",
       "vendor1.com/device=bar",
       "vendor1.com/device=baz",
+      "vendor1.com/device=foo",
       "vendor2.com/gpu=0",
     ]);
     expect(devices.problems).toHaveLength(1);
@@ -66,9 +66,9 @@ describe("CDI devices", () => {
 
   it("are chosen by name, kind, wildcard and class", () => {
     expect(env("vendor1.com/device=foo")).toEqual(["ALL=1", "FOO=injected"]);
-    expect(env("vendor1.com/device")).toEqual(["ALL=1", "FOO=injected"]);
-    expect(env("vendor1.com/device=*")).toEqual(["ALL=1", "FOO=injected", "BAR=injected", "BAZ=injected"]);
-    expect(env("vendor1.com/device=group")).toEqual(["ALL=1", "BAR=injected", "BAZ=injected"]);
+    expect(env("vendor1.com/device")).toEqual(["ALL=1", "BAR=injected"]);
+    expect(env("vendor1.com/device=*")).toEqual(["ALL=1", "BAR=injected", "BAZ=injected", "FOO=injected"]);
+    expect(env("group")).toEqual(["ALL=1", "BAR=injected", "BAZ=injected"]);
     expect(env("vendor2.com/gpu=0")).toEqual(["GPU=0"]);
   });
 
@@ -108,6 +108,8 @@ describe("CDI devices", () => {
     expect(() => check("vendor1.com/device=*", "device=vendor1.com/device=foo")).toThrow("device=bar");
     check("vendor1.com/device=foo", "device");
     check("vendor1.com/device=foo", "device=vendor1.com/device=foo");
+    check("vendor1.com/device=bar", "device=vendor1.com/device");
+    check("group", "device=group");
     check("vendor1.com/device=baz");
     check("vendor1.com/device=nope");
   });

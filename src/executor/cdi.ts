@@ -2,7 +2,7 @@
 // Source of the format: Container Device Interface specification; how names are chosen: BuildKit's documentation.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { BuildError, codeOf, messageOf } from "../lib/index.js";
+import { BuildError, codeOf, messageOf, parseBool } from "../lib/index.js";
 import { deviceNumbers } from "../linux/index.js";
 import type { ContainerDevice, ContainerEdits, ContainerHook, ContainerMount } from "./types.js";
 
@@ -74,7 +74,9 @@ export async function readCdiDevices(folders: readonly string[] = CDI_FOLDERS): 
       problems.push(`${path}: ${messageOf(error)}`);
     }
   }
-  return { devices: [...devices.values()], problems };
+  // by name, as CDI's own registry lists them
+  const sorted = [...devices.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { devices: sorted, problems };
 }
 
 function specFiles(folder: string): string[] {
@@ -96,20 +98,32 @@ function devicesOf(file: CdiFile | null | undefined): CdiDevice[] {
     if (typeof name !== "string" || name === "") throw new Error("a device without a name");
     return {
       name: `${kind}=${name}`,
-      annotations: { ...file.annotations, ...annotations },
+      annotations: texts({ ...file.annotations, ...annotations }),
       edits: [file.containerEdits, containerEdits].filter((edits) => edits !== undefined),
     };
   });
 }
 
-/** "vendor/class=name", "vendor/class" (its first), "vendor/class=*" (all), "vendor/class=group" (by annotation). */
+/** YAML makes something else of `true` and 1. */
+function texts(values: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, String(value)]));
+}
+
+/**
+ * "vendor/class=name", "vendor/class" (its first), "vendor/class=*" (all); where there is none of that name, those whose
+ * annotation says it.
+ */
 function named(wanted: string, devices: readonly CdiDevice[]): readonly CdiDevice[] {
-  const [kind, name] = wanted.split(/=(.*)/s) as [string, string | undefined];
+  const [kind, name = ""] = wanted.split(/=(.*)/s) as [string, string | undefined];
   const ofKind = devices.filter((device) => device.name.startsWith(`${kind}=`));
-  if (name === undefined || name === "") return ofKind.slice(0, 1);
-  if (name === "*") return ofKind;
-  const exact = ofKind.filter((device) => device.name === wanted);
-  return exact.length > 0 ? exact : ofKind.filter(({ annotations }) => annotations[CLASS] === name);
+  const found =
+    name === "" ? ofKind.slice(0, 1) : ofKind.filter((device) => name === "*" || device.name === wanted);
+  return found.length > 0 ? found : devices.filter(({ annotations }) => annotations[CLASS] === wanted);
+}
+
+/** Any step may have it, without being allowed to. */
+export function isAutoAllowed({ annotations }: CdiDevice): boolean {
+  return parseBool(annotations[AUTO_ALLOW] ?? "") === true;
 }
 
 interface DeviceRequest {
@@ -118,7 +132,7 @@ interface DeviceRequest {
 }
 
 /**
- * @param entitlements "device" allows every device, "device=NAME" one
+ * @param entitlements "device" allows every device, "device=NAME" what is chosen by that name
  * @throws BuildError NOT_ALLOWED
  */
 export function checkDevicesAllowed(
@@ -126,11 +140,15 @@ export function checkDevicesAllowed(
   { devices }: CdiDevices,
   entitlements: ReadonlySet<string>,
 ): void {
-  const allowed = (name: string): boolean => entitlements.has("device") || entitlements.has(`device=${name}`);
+  if (entitlements.has("device")) return;
+  const granted = new Set(
+    [...entitlements].flatMap((text) =>
+      text.startsWith("device=") ? named(text.slice("device=".length), devices) : [],
+    ),
+  );
   for (const request of wanted) {
-    if (allowed(request.name)) continue;
     const refused = named(request.name, devices).find(
-      ({ name, annotations }) => !allowed(name) && annotations[AUTO_ALLOW] !== "true",
+      (device) => !granted.has(device) && !isAutoAllowed(device),
     );
     if (refused)
       throw new BuildError(

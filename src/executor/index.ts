@@ -3,8 +3,10 @@ export {
   CDI_FOLDERS,
   checkDevicesAllowed,
   deviceEdits,
+  isAutoAllowed,
   NO_EDITS,
   readCdiDevices,
+  type CdiDevice,
   type CdiDevices,
 } from "./cdi.js";
 export { ProcessControl } from "./process.js";
