@@ -257,15 +257,15 @@ export class DaemonBuild {
   /** Has a result scanned for what is in it, if the client wants that and its frontend has not done it. */
   async scan(result: Result, attrs: SolveOptions["attrs"]): Promise<void> {
     const request = sbomOf(attrs);
-    if (!request || hasSbom(result)) return;
+    if (!request || refsOf(result).length === 0 || hasSbom(result)) return;
     const scanner = await sbomScanner(request, this.frontendHost(), "default");
     for (const { id, ref } of platformsGiven(result)) {
       const scanned = this.ref(ref);
       if (!scanned) continue;
       const core = definitionOutput(scanned.definition);
       const definition = scanner(id, { core, extras: new Map(), ignoreCache: attrs["no-cache"] === "" });
-      const given = sbomAttestation(this.#ref(definition, hostPlatform(), []));
-      (result.attestations[id] ??= create(AttestationsSchema)).attestation.push(...given.attestation);
+      const { attestation } = sbomAttestation(this.#ref(definition, hostPlatform(), []));
+      (result.attestations[id] ??= create(AttestationsSchema)).attestation.push(...attestation);
     }
   }
 

@@ -2,7 +2,6 @@
 // instructions in order.
 import { marshal, type Output, type Platform, type SourceInfo } from "../../../llb/index.js";
 import type { FrontendHost, FrontendRequest, FrontendResult, Outline, ScanTargets } from "../../types.js";
-import { parseBool } from "../../../lib/index.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
 import {
   mountFrom,
@@ -32,6 +31,7 @@ import { setEnv, splitEnv, type StageState } from "./stage-state.js";
 import { BaseResolver, SCRATCH } from "./base-image.js";
 import { readGlobalArgs, type GlobalArgs } from "./global-args.js";
 import { outlineOf, StageOutline } from "./outline.js";
+import { scanTargets, setScanned } from "./scan-targets.js";
 import { checkCycles, reachable } from "./stage-graph.js";
 
 export interface ConvertInput {
@@ -143,19 +143,7 @@ class Conversion {
       config: encodeImageConfig(target.image),
       baseConfig: target.baseConfig,
       outline: outlineOf(target),
-      scan: this.#scanTargets(target),
-    };
-  }
-
-  #scanTargets(target: StageState): ScanTargets {
-    const stages = [...reachable([target])].filter((state) => state !== target && state.scanned.isStage);
-    return {
-      core: target.output,
-      extras: new Map([
-        ...(target.scanned.isContext ? [["context", this.#context.buildContext] as const] : []),
-        ...stages.map(({ name, output }) => [name, output] as const),
-      ]),
-      ignoreCache: [target, ...stages].some(({ noCache }) => noCache),
+      scan: scanTargets(target, () => this.#context.buildContext),
     };
   }
 
@@ -362,18 +350,7 @@ class Conversion {
         },
       });
     }
-    this.#setScanned(state);
-  }
-
-  /** "true", or names of stages. */
-  #setScanned({ name, buildArgs, scanned }: StageState): void {
-    const isOn = (variable: string): boolean => {
-      const own = buildArgs.findLast(({ key, value }) => key === variable && value !== undefined);
-      const value = own?.value ?? this.#globalArgs.values.get(variable);
-      return value !== undefined && (parseBool(value) ?? value.split(",").includes(name));
-    };
-    scanned.isContext = isOn("BUILDKIT_SBOM_SCAN_CONTEXT");
-    scanned.isStage = isOn("BUILDKIT_SBOM_SCAN_STAGE");
+    setScanned(state, this.#globalArgs.values);
   }
 
   /** Makes what `state` reads of; a stage that stands after it is not made: who reads it says so. */
