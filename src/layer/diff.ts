@@ -27,6 +27,7 @@ export function writeLayer(file: string, options: DiffOptions): Promise<LayerBlo
 class Differ {
   readonly #options: DiffOptions;
   readonly #out: (chunk: Buffer) => Promise<void>;
+  readonly #buffer = Buffer.allocUnsafeSlow(READ_SIZE);
   /** inode -> first name written */
   readonly #inodes = new Map<bigint, BytePath>();
   readonly #written = new Set<BytePath>();
@@ -148,11 +149,10 @@ class Differ {
     const fd = openSync(fsPath(path), "r");
     try {
       for (let left = size; left > 0;) {
-        const buffer = Buffer.allocUnsafe(Math.min(left, READ_SIZE));
-        const count = readSync(fd, buffer, 0, buffer.length, null);
+        const count = readSync(fd, this.#buffer, 0, Math.min(left, READ_SIZE), null);
         if (count === 0) throw new Error(`${path} became shorter while it was read`);
         left -= count;
-        await this.#out(buffer.subarray(0, count));
+        await this.#out(this.#buffer.subarray(0, count));
       }
     } finally {
       closeSync(fd);

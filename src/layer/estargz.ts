@@ -59,7 +59,8 @@ export class EstargzPacker implements Packer {
   }
 
   async push(chunk: Buffer): Promise<void> {
-    this.#parser.push(chunk);
+    // pieces of it are kept until their member is complete
+    this.#parser.push(Buffer.from(chunk));
     await this.#write();
   }
 

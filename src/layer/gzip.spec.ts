@@ -5,7 +5,7 @@ import { BlockGzip } from "./gzip.js";
 
 async function compress(chunks: readonly Buffer[]): Promise<Buffer> {
   const out: Buffer[] = [];
-  const gzip = new BlockGzip((chunk) => out.push(chunk));
+  const gzip = new BlockGzip((chunk) => out.push(Buffer.from(chunk)));
   for (const chunk of chunks) await gzip.push(chunk);
   await gzip.finish();
   return Buffer.concat(out);

@@ -13,7 +13,7 @@ export interface PackOptions {
   readonly level?: number | undefined;
 }
 
-/** Where a packer's output goes. */
+/** Where a packer's output goes; a chunk may change once it was taken. */
 export interface PackOutput {
   /** bytes of the compressed layer */
   readonly compressed: (chunk: Buffer) => void;
@@ -22,7 +22,7 @@ export interface PackOutput {
 }
 
 export interface Packer {
-  /** Takes bytes of a tar stream; they must not be changed afterwards. */
+  /** Takes bytes of a tar stream; once it is done, they may be used for something else. */
   push(chunk: Buffer): Promise<void>;
   /** @returns annotations of the layer's descriptor */
   finish(): Promise<Readonly<Record<string, string>> | undefined>;

@@ -36,7 +36,8 @@ export class BlockZstd {
   readonly #write: (chunk: Buffer) => void;
   readonly #compress: Compress;
   readonly #level: number;
-  #parts: Buffer[] = [];
+  /** it is being filled */
+  #block: Buffer | undefined;
   #length = 0;
   readonly #queue: Promise<Buffer>[] = [];
   #isEmpty = true;
@@ -52,13 +53,13 @@ export class BlockZstd {
     return new BlockZstd(write, await compressor(), level === 0 ? DEFAULT_LEVEL : level);
   }
 
-  /** Takes `chunk` over: it must not be changed afterwards. */
+  /** Once it is done, `chunk` may be used for something else. */
   async push(chunk: Buffer): Promise<void> {
-    for (let rest = chunk; rest.length > 0;) {
-      const part = rest.subarray(0, BLOCK - this.#length);
-      this.#parts.push(part);
-      this.#length += part.length;
-      rest = rest.subarray(part.length);
+    for (let at = 0; at < chunk.length;) {
+      this.#block ??= Buffer.allocUnsafeSlow(BLOCK);
+      const copied = chunk.copy(this.#block, this.#length, at);
+      at += copied;
+      this.#length += copied;
       if (this.#length === BLOCK) await this.#flush();
     }
   }
@@ -70,10 +71,10 @@ export class BlockZstd {
 
   async #flush(): Promise<void> {
     this.#isEmpty = false;
-    const frame = this.#compress(Buffer.concat(this.#parts), this.#level);
+    const frame = this.#compress(this.#block?.subarray(0, this.#length) ?? Buffer.alloc(0), this.#level);
     frame.catch(() => undefined);
     this.#queue.push(frame);
-    this.#parts = [];
+    this.#block = undefined;
     this.#length = 0;
     if (this.#queue.length >= IN_FLIGHT) this.#write(await this.#queue.shift()!);
   }

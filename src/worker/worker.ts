@@ -1,5 +1,6 @@
 // The threads of one engine: one for containers (they run side by side in it, each a process of its own) and a few for
-// work on files. They start when they are first needed and don't keep the process alive.
+// work on files. They start when they are first needed, don't keep the process alive, and end when there has been
+// nothing to do for a while: what they hold in memory is only given back then.
 import { Worker as Thread } from "node:worker_threads";
 import { BuildError } from "../lib/index.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
@@ -13,7 +14,12 @@ export interface WorkerOptions {
   readonly own: string;
   /** threads for work on files */
   readonly fileThreads: number;
+  /** milliseconds; `undefined`: the usual time */
+  readonly idleTimeout?: number;
 }
+
+/** Milliseconds after which a thread that has nothing to do ends. */
+const IDLE = 30_000;
 
 export type OutputListener = (stream: 1 | 2, chunk: Uint8Array) => void;
 
@@ -42,14 +48,17 @@ interface Pending {
 }
 
 interface Slot {
+  readonly name: string;
   readonly thread: Thread;
   readonly pending: Map<number, Pending>;
+  /** while there is nothing to do */
+  idle?: NodeJS.Timeout | undefined;
 }
 
 export class Worker {
   readonly #options: WorkerOptions;
-  readonly #files: Slot[] = [];
-  #containers: Slot | undefined;
+  /** by name */
+  readonly #slots = new Map<string, Slot>();
   #nextId = 0;
   /** from then on the threads keep the process alive until they have ended */
   #closing = false;
@@ -65,10 +74,9 @@ export class Worker {
     listeners?: ProcessListeners,
   ): Promise<TaskMap[K]["result"]> {
     signal.throwIfAborted();
-    const slot =
-      task === "run" || task === "exec" || task === "probe"
-        ? (this.#containers ??= this.#start("c"))
-        : this.#fileSlot();
+    const isContainer = task === "run" || task === "exec" || task === "probe";
+    const slot = isContainer ? this.#slot("c") : this.#fileSlot();
+    clearTimeout(slot.idle);
     const id = ++this.#nextId;
     const abort = (): void => slot.thread.postMessage({ kind: "abort", id } satisfies ThreadMessage);
     signal.addEventListener("abort", abort, { once: true });
@@ -87,16 +95,15 @@ export class Worker {
     } finally {
       signal.removeEventListener("abort", abort);
       slot.pending.delete(id);
-      if (slot.pending.size === 0 && !this.#closing) slot.thread.unref();
+      if (slot.pending.size === 0 && !this.#closing) this.#rest(slot);
     }
   }
 
   /** Ends the threads; what they still do fails. */
   async close(): Promise<void> {
     this.#closing = true;
-    const slots = [...this.#files, ...(this.#containers ? [this.#containers] : [])];
     await Promise.all(
-      slots.map(({ thread }) => {
+      [...this.#slots.values()].map(({ thread }) => {
         thread.ref();
         return thread.terminate();
       }),
@@ -104,14 +111,31 @@ export class Worker {
   }
 
   #fileSlot(): Slot {
-    const idle = this.#files.find((slot) => slot.pending.size === 0);
-    if (idle) return idle;
-    if (this.#files.length < this.#options.fileThreads) {
-      const slot = this.#start(`f${this.#files.length}`);
-      this.#files.push(slot);
-      return slot;
-    }
-    return this.#files.reduce((best, slot) => (slot.pending.size < best.pending.size ? slot : best));
+    const names = Array.from({ length: this.#options.fileThreads }, (_, i) => `f${i}`);
+    const tasks = (name: string): number => this.#slots.get(name)?.pending.size ?? 0;
+    const isIdle = (name: string): boolean => this.#slots.has(name) && tasks(name) === 0;
+    // one that is there, or a new one; else the one with the least to do
+    const least = names.reduce((best, name) => (tasks(name) < tasks(best) ? name : best));
+    return this.#slot(names.find(isIdle) ?? least);
+  }
+
+  #slot(name: string): Slot {
+    const slot = this.#slots.get(name) ?? this.#start(name);
+    this.#slots.set(name, slot);
+    return slot;
+  }
+
+  #rest(slot: Slot): void {
+    slot.thread.unref();
+    slot.idle = setTimeout(() => {
+      this.#forget(slot);
+      void slot.thread.terminate();
+    }, this.#options.idleTimeout ?? IDLE).unref();
+  }
+
+  #forget(slot: Slot): void {
+    clearTimeout(slot.idle);
+    if (this.#slots.get(slot.name) === slot) this.#slots.delete(slot.name);
   }
 
   #start(name: string): Slot {
@@ -119,7 +143,7 @@ export class Worker {
     const thread = new Thread(new URL("./tree-thread.js", import.meta.url), {
       workerData: { stateRoot, own, name },
     });
-    const slot: Slot = { thread, pending: new Map() };
+    const slot: Slot = { name, thread, pending: new Map() };
     thread.unref();
     thread.on("message", (reply: ThreadReply) => {
       const pending = slot.pending.get(reply.id);
@@ -130,6 +154,7 @@ export class Worker {
       else pending.reject(new TaskError(reply.code, reply.message, reply.part, { cause: reply.stack }));
     });
     const fail = (failure: Error): void => {
+      this.#forget(slot);
       for (const pending of slot.pending.values()) pending.reject(failure);
     };
     thread.on("error", (error) => fail(explain(error)));
