@@ -83,4 +83,37 @@ describe("BlobStore.fetch", () => {
     await ours;
     expect(store.has(wanted.digest)).toBe(true);
   });
+
+  it("takes parts in any order, and says whose fault it is if one does not come", async () => {
+    const bytes = Buffer.from("parts of a blob");
+    const wanted = { ...descriptor, digest: digestOf(bytes), size: bytes.length };
+    const broken: BlobProvider = {
+      name: "elsewhere",
+      fetch: async (_descriptor, sink) => {
+        await sink.write(bytes.subarray(5), 5);
+        throw new Error("connection reset");
+      },
+    };
+    await expect(store.fetch(wanted, broken, signal)).rejects.toMatchObject({ code: "BLOB_UNAVAILABLE" });
+    expect(readdirSync(temporary)).toEqual([]);
+    const good: BlobProvider = {
+      name: "elsewhere",
+      fetch: async (_descriptor, sink) => {
+        await sink.write(bytes.subarray(5), 5);
+        await sink.write(bytes.subarray(0, 5), 0);
+      },
+    };
+    await store.fetch(wanted, good, signal);
+    expect(await store.read(wanted.digest)).toEqual(bytes);
+  });
+
+  it("refuses a blob with a part that never came", async () => {
+    const bytes = Buffer.from("a blob with a hole");
+    const wanted = { ...descriptor, digest: digestOf(bytes), size: bytes.length };
+    const holes: BlobProvider = {
+      name: "elsewhere",
+      fetch: async (_descriptor, sink) => sink.write(bytes.subarray(5), 5),
+    };
+    await expect(store.fetch(wanted, holes, signal)).rejects.toMatchObject({ code: "BLOB_CORRUPT" });
+  });
 });

@@ -1,19 +1,26 @@
 // Blobs in files named after their digest. A blob is either there as a whole or not at all: it is written to a file of
 // its own first and renamed when its digest is right. Several processes may share the folder.
-import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BuildError, digestOf, hexOf, isDigest, messageOf, type Digest } from "../lib/index.js";
 import { transfer, type Moved } from "../progress/index.js";
-import type { BlobProvider, Descriptor } from "./types.js";
+import { ArrivingBlob } from "./arriving-blob.js";
+import type {
+  BlobProvider,
+  BlobSink,
+  Descriptor,
+  GrowingFile,
+  PartsProvider,
+  StreamProvider,
+} from "./types.js";
 
 /** A blob on its way. */
 interface Transfer {
   readonly done: Promise<string>;
   readonly provider: BlobProvider;
   readonly signal: AbortSignal;
-  readonly temporary: string;
+  readonly growing: GrowingFile;
 }
 
 /** Bytes that are written at once. */
@@ -103,41 +110,32 @@ export class BlobStore {
       }
     }
     if (this.has(digest)) return this.path(digest);
-    const temporary = this.temporaryFile();
+    const arrived = new SharedArrayBuffer(BigUint64Array.BYTES_PER_ELEMENT);
+    const growing = { file: this.temporaryFile(), arrived };
     const done = transfer(digest, descriptor.size, (moved) =>
-      this.#fetch(descriptor, provider, temporary, moved, signal),
+      this.#fetch(descriptor, provider, growing, moved, signal),
     ).finally(() => this.#fetching.delete(digest));
-    this.#fetching.set(digest, { done, provider, signal, temporary });
+    this.#fetching.set(digest, { done, provider, signal, growing });
     return done;
   }
 
-  /** The file that a blob on its way is written to; it is not verified before it has the blob's own path. */
-  growing(digest: Digest): string | undefined {
-    return this.#fetching.get(digest)?.temporary;
+  /** A blob that is on its way. */
+  growing(digest: Digest): GrowingFile | undefined {
+    return this.#fetching.get(digest)?.growing;
   }
 
   async #fetch(
     descriptor: Descriptor,
     provider: BlobProvider,
-    temporary: string,
+    { file: temporary, arrived }: GrowingFile,
     moved: Moved,
     signal: AbortSignal,
   ): Promise<string> {
-    const file = await open(temporary, "wx");
+    const file = await open(temporary, "wx+");
     try {
-      const hash = createHash("sha256");
-      let size = 0;
-      const batch = new Batch(file);
-      for await (const chunk of received(descriptor, provider, this.#stallTimeout, signal)) {
-        // side by side
-        const written = batch.add(chunk);
-        hash.update(chunk);
-        size += chunk.length;
-        moved(chunk.length);
-        await written;
-      }
-      await batch.write();
-      const digest = `sha256:${hash.digest("hex")}`;
+      const blob = new ArrivingBlob(file, arrived);
+      await receive(descriptor, provider, blob, moved, this.#stallTimeout, signal);
+      const { digest, size } = await blob.digest();
       if (digest !== descriptor.digest) {
         provider.corrupt?.(descriptor);
         throw new BuildError(
@@ -156,59 +154,101 @@ export class BlobStore {
   }
 }
 
-/** The bytes of a blob; what fails on their way is told apart from what fails on this machine. */
-async function* received(
+/** Has a blob's bytes put into `blob`; what fails on their way is told apart from what fails on this machine. */
+async function receive(
   descriptor: Descriptor,
   provider: BlobProvider,
+  blob: ArrivingBlob,
+  moved: Moved,
   stallTimeout: number,
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
+): Promise<void> {
+  try {
+    if ("open" in provider) await receiveStream(descriptor, provider, blob, moved, stallTimeout, signal);
+    else await receiveParts(descriptor, provider, blob, moved, signal);
+  } catch (error) {
+    if (blob.failed) throw blob.failed.error;
+    if (signal.aborted) throw error;
+    throw new BuildError("BLOB_UNAVAILABLE", messageOf(error), { cause: error });
+  }
+}
+
+async function receiveStream(
+  descriptor: Descriptor,
+  provider: StreamProvider,
+  blob: ArrivingBlob,
+  moved: Moved,
+  stallTimeout: number,
+  signal: AbortSignal,
+): Promise<void> {
   const stalled = new AbortController();
   const give = (): void =>
     stalled.abort(new Error(`${provider.name}: no bytes of ${descriptor.digest} for a while`));
-  const timer = provider.watchesStalls ? undefined : setTimeout(give, stallTimeout);
+  const timer = setTimeout(give, stallTimeout);
+  const batch = new Batch(blob);
   try {
     const stream = await provider.open(descriptor, AbortSignal.any([signal, stalled.signal]));
     for await (const chunk of stream) {
-      yield chunk;
-      timer?.refresh();
+      moved(chunk.length);
+      await batch.add(chunk);
+      timer.refresh();
     }
+    await batch.flush();
   } catch (error) {
-    if (signal.aborted) throw error;
-    const cause: unknown = stalled.signal.aborted ? stalled.signal.reason : error;
-    throw new BuildError("BLOB_UNAVAILABLE", messageOf(cause), { cause });
+    throw stalled.signal.aborted ? stalled.signal.reason : error;
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Pieces of a file: small ones are written many at once. */
+async function receiveParts(
+  descriptor: Descriptor,
+  provider: PartsProvider,
+  blob: ArrivingBlob,
+  moved: Moved,
+  signal: AbortSignal,
+): Promise<void> {
+  const failed = new AbortController();
+  const write = async (bytes: Uint8Array, offset: number): Promise<void> => {
+    moved(bytes.length);
+    try {
+      await blob.write(bytes, offset);
+    } catch (error) {
+      failed.abort(error);
+      throw error;
+    }
+  };
+  await provider.fetch(descriptor, { write }, AbortSignal.any([signal, failed.signal]));
+}
+
+/** Pieces in order: small ones are written many at once. */
 class Batch {
-  readonly #file: FileHandle;
+  readonly #sink: BlobSink;
   readonly #small = Buffer.allocUnsafeSlow(BATCH);
   #size = 0;
+  #offset = 0;
 
-  constructor(file: FileHandle) {
-    this.#file = file;
+  constructor(sink: BlobSink) {
+    this.#sink = sink;
   }
 
   /** Once it is done, `piece` may be used for something else. */
   async add(piece: Uint8Array): Promise<void> {
-    if (this.#size + piece.length > BATCH) await this.write();
+    if (this.#size + piece.length > BATCH) await this.flush();
     if (piece.length > BATCH) return this.#write(piece);
     this.#small.set(piece, this.#size);
     this.#size += piece.length;
   }
 
-  async write(): Promise<void> {
+  async flush(): Promise<void> {
     const size = this.#size;
     this.#size = 0;
     await this.#write(this.#small.subarray(0, size));
   }
 
-  /** A full disk or a signal may cut a write short. */
-  async #write(data: Uint8Array): Promise<void> {
-    for (let at = 0; at < data.length;)
-      at += (await this.#file.write(data, at, Math.min(BATCH, data.length - at))).bytesWritten;
+  async #write(bytes: Uint8Array): Promise<void> {
+    const offset = this.#offset;
+    this.#offset += bytes.length;
+    await this.#sink.write(bytes, offset);
   }
 }

@@ -1,10 +1,11 @@
 // A layer onto a folder that becomes an overlay's layer: whiteouts become overlayfs's, owners, modes, times and extended
 // attributes are kept, and no name or link leads out of the folder.
 import { createHash } from "node:crypto";
-import { chmodSync, chownSync, createReadStream, mkdirSync, rmSync, unlinkSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, rmSync, unlinkSync } from "node:fs";
 import { createGunzip } from "node:zlib";
 import { pipeline } from "node:stream/promises";
 import { Writable, type Duplex } from "node:stream";
+import type { GrowingFile } from "../content/index.js";
 import { BuildError, codeOf, messageOf, type Digest } from "../lib/index.js";
 import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
 import { EntryWriter } from "./entry-writer.js";
@@ -18,8 +19,8 @@ const S_IFCHR = 0o020000;
 export interface ApplyOptions {
   /** compressed layer */
   readonly file: string;
-  /** its name while it is still being written; read as it grows */
-  readonly growing?: string | undefined;
+  /** what is known of it while it is still being written; read as it grows */
+  readonly growing?: GrowingFile | undefined;
   readonly mediaType: string;
   readonly target: BytePath;
   /** folders of the layers below, highest first: a parent that the archive leaves out looks as it does there */
@@ -72,10 +73,7 @@ export async function readLayer(
   signal: AbortSignal,
   out: Writable,
 ): Promise<void> {
-  const bytes =
-    growing === undefined
-      ? createReadStream(file, { highWaterMark: 1 << 20 })
-      : growingFile(growing, file, signal);
+  const bytes = growingFile(file, growing, signal);
   const { first, all } = await peek(bytes);
   const decoder = await decompressor(mediaType, first, file);
   try {

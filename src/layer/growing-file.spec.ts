@@ -1,38 +1,53 @@
-import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
+import type { GrowingFile } from "../content/index.js";
 import { growingFile } from "./growing-file.js";
 
 const root = mkdtempSync(join(tmpdir(), "bluekiln-growing-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
+const { signal } = new AbortController();
+const emptyGrowing = (file: string): GrowingFile => ({ file, arrived: new SharedArrayBuffer(8) });
+const arrived = (growing: GrowingFile, count: number): void =>
+  void Atomics.store(new BigUint64Array(growing.arrived), 0, BigInt(count));
+
 describe("growingFile", () => {
-  it("reads all that is written until the file has its last name", async () => {
-    const [growing, complete] = [join(root, "a.part"), join(root, "a")];
-    writeFileSync(growing, "");
-    const read = buffer(growingFile(growing, complete, new AbortController().signal));
-    for (let i = 0; i < 20; i++) {
-      appendFileSync(growing, `${i},`.repeat(1000));
+  it("reads all that is there from the start on until the file has its last name", async () => {
+    const [growing, complete] = [emptyGrowing(join(root, "a.part")), join(root, "a")];
+    writeFileSync(growing.file, "");
+    const read = buffer(growingFile(complete, growing, signal));
+    const expected = Array.from({ length: 20 }, (_, i) => `${i},`.repeat(1000)).join("");
+    const file = openSync(growing.file, "r+");
+    // the end comes first
+    writeSync(file, expected.slice(-500), expected.length - 500);
+    for (let at = 0; at < expected.length - 500; at += 3000) {
+      writeSync(file, expected.slice(at, at + 3000), at);
+      arrived(growing, Math.min(at + 3000, expected.length - 500));
       await setTimeout(2);
     }
-    renameSync(growing, complete);
-    const expected = Array.from({ length: 20 }, (_, i) => `${i},`.repeat(1000)).join("");
+    arrived(growing, expected.length);
+    closeSync(file);
+    renameSync(growing.file, complete);
     expect((await read).toString()).toBe(expected);
   });
 
   it("reads a file that is complete already", async () => {
     writeFileSync(join(root, "b"), "all of it");
-    const read = buffer(growingFile(join(root, "b.part"), join(root, "b"), new AbortController().signal));
+    const read = buffer(growingFile(join(root, "b"), emptyGrowing(join(root, "b.part")), signal));
     expect((await read).toString()).toBe("all of it");
+    expect((await buffer(growingFile(join(root, "b"), undefined, signal))).toString()).toBe("all of it");
   });
 
   it("ends with the signal's reason where the writer gives up", async () => {
-    writeFileSync(join(root, "c.part"), "half");
+    const growing = emptyGrowing(join(root, "c.part"));
+    writeFileSync(growing.file, "half");
+    arrived(growing, 4);
     const controller = new AbortController();
-    const read = buffer(growingFile(join(root, "c.part"), join(root, "c"), controller.signal));
+    const read = buffer(growingFile(join(root, "c"), growing, controller.signal));
     await setTimeout(10);
     controller.abort(new Error("connection reset"));
     await expect(read).rejects.toThrow("connection reset");

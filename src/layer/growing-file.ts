@@ -1,7 +1,8 @@
 // A file that somebody else writes while it is read: its bytes as they come. It is complete once it has its last name.
-import { existsSync } from "node:fs";
-import { open, type FileHandle } from "node:fs/promises";
-import { setTimeout } from "node:timers/promises";
+// Read in threads that do nothing else: waiting for the disk there costs less than having others wait for it.
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { setImmediate, setTimeout } from "node:timers/promises";
+import type { GrowingFile } from "../content/index.js";
 import { codeOf } from "../lib/index.js";
 
 const CHUNK = 1 << 20;
@@ -9,38 +10,47 @@ const CHUNK = 1 << 20;
 const PAUSE = 3;
 
 /**
- * @param growing its name while it is written
- * @param complete its name from then on
+ * The bytes of a file.
+ * @param complete its name, from the time on that it is complete
+ * @param growing what is known of it before
  * @throws the signal's reason: the only way out if the writer gives up
  */
 export async function* growingFile(
-  growing: string,
   complete: string,
+  growing: GrowingFile | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
-  const file = await openEither(growing, complete);
+  const unfinished = growing && openMaybe(growing.file);
+  const file = unfinished ?? openSync(complete, "r");
+  const arrived = unfinished !== undefined && growing && new BigUint64Array(growing.arrived);
+  const left = (at: number): number => (arrived ? Number(Atomics.load(arrived, 0)) - at : CHUNK);
   try {
     for (let at = 0; ;) {
       signal.throwIfAborted();
-      // asked first: what is written before the file is complete is read after
-      const isComplete = existsSync(complete);
-      const buffer = Buffer.allocUnsafeSlow(CHUNK);
-      const { bytesRead } = await file.read(buffer, 0, CHUNK, at);
-      at += bytesRead;
-      if (bytesRead > 0) yield buffer.subarray(0, bytesRead);
-      else if (isComplete) return;
-      else await setTimeout(PAUSE);
+      if (left(at) === 0) {
+        // everything has arrived before the file has its last name
+        if (existsSync(complete) && left(at) === 0) return;
+        await setTimeout(PAUSE);
+        continue;
+      }
+      const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, left(at)));
+      const count = readSync(file, chunk, 0, chunk.length, at);
+      if (count === 0) return;
+      at += count;
+      yield chunk.subarray(0, count);
+      // whoever cancels this is heard
+      await setImmediate();
     }
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
-async function openEither(growing: string, complete: string): Promise<FileHandle> {
+function openMaybe(file: string): number | undefined {
   try {
-    return await open(growing);
+    return openSync(file, "r");
   } catch (error) {
     if (codeOf(error) !== "ENOENT") throw error;
-    return open(complete);
+    return undefined;
   }
 }

@@ -2,7 +2,7 @@
 // tokens are kept by scope.
 import { createReadStream } from "node:fs";
 import { BuildError, digestOf, messageOf, parseDigest, type Digest } from "../lib/index.js";
-import { resumable, type BlobProvider, type Descriptor } from "../content/index.js";
+import { resumable, type Descriptor, type StreamProvider } from "../content/index.js";
 import type { CredentialSource } from "./credentials.js";
 import { isLoopback, type Trust } from "./connections.js";
 import { exchange, readTrust, type HttpRequest, type HttpResponse } from "./http.js";
@@ -71,7 +71,7 @@ export class RegistryClient {
   }
 
   /** A blob of a repository; a broken transfer goes on where it stopped. */
-  blobs(reference: Reference): BlobProvider {
+  blobs(reference: Reference): StreamProvider {
     return {
       name: `${reference.domain}/${reference.path}`,
       open: async (descriptor, signal) =>

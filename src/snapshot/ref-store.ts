@@ -4,7 +4,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { BuildError, codeOf, SharedWork, type Digest } from "../lib/index.js";
-import type { BlobProvider, BlobStore, Database, StateDir } from "../content/index.js";
+import type { BlobProvider, BlobStore, Database, GrowingFile, StateDir } from "../content/index.js";
 import type { Worker } from "../worker/index.js";
 import { Activity } from "./activity.js";
 import { DEFAULT_FORMAT, type LayerFormat } from "./format.js";
@@ -204,7 +204,7 @@ export class RefStore {
   /** @returns a new folder with the layer's changes */
   async #perform(
     ref: Ref,
-    source: { readonly file: string; readonly growing?: string },
+    source: { readonly file: string; readonly growing?: GrowingFile },
     signal: AbortSignal,
   ): Promise<string> {
     const { mediaType, diffId } = ref.blob!;

@@ -1,5 +1,6 @@
 // Work on trees, done in threads: each has a mount namespace of its own, so that no mount outlives the process and no
 // synchronous file work blocks the build. Tasks are plain data; paths of layers are relative to the state folder.
+import type { GrowingFile } from "../content/index.js";
 import type { ContainerEdits, DnsSettings, RuntimeWish } from "../executor/index.js";
 import type { ChecksumRequest, Compression, ConvertOptions, LayerBlob, Selection } from "../layer/index.js";
 import type { Digest } from "../lib/index.js";
@@ -19,8 +20,8 @@ export interface WritableTree {
 
 export interface ApplyTask {
   readonly file: string;
-  /** the file's name while it is still being written */
-  readonly growing?: string | undefined;
+  /** what is known of the file while it is still being written */
+  readonly growing?: GrowingFile | undefined;
   readonly mediaType: string;
   readonly target: string;
   /** layers below, lowest first */

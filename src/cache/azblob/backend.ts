@@ -1,10 +1,10 @@
 // The cache in Azure Blob Storage: <prefix><manifests_prefix>/<name> and <prefix><blobs_prefix>/<digest>, as BuildKit
 // lays them out. Blobs travel in parts, many at once; the manifest is written last, and loses nothing that another
 // export wrote meanwhile.
-import { open, stat } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { posix } from "node:path";
-import { BuildError, type Digest } from "../../lib/index.js";
-import type { BlobProvider, Descriptor } from "../../content/index.js";
+import { BuildError, Limiter, type Digest } from "../../lib/index.js";
+import type { BlobSink, Descriptor, PartsProvider } from "../../content/index.js";
 import type { Moved, Step } from "../../progress/index.js";
 import { decodeManifest, encodeManifest } from "../manifest.js";
 import { mergeManifests } from "../merge.js";
@@ -18,14 +18,14 @@ import type {
   StoredCache,
 } from "../types.js";
 import { AzblobContainer, type StoredBlob } from "./container.js";
-import type { AzblobConfig } from "./types.js";
+import type { AzblobConfig, FilePart } from "./types.js";
 
 /** Bytes of a block or a range. */
 const PART = 8 << 20;
 /** Blobs up to this go up in one request. */
 const SINGLE = 8 << 20;
-/** Ranges of one blob that are asked for ahead. */
-const AHEAD = 8;
+/** Ranges of one blob that are asked for at once. */
+const AT_ONCE = 16;
 /** How often a manifest is merged with what others write at the same time. */
 const MERGES = 10;
 
@@ -41,7 +41,7 @@ export class AzblobPlace {
 
   constructor(config: AzblobConfig, corrupt: CorruptBlobs = new Set()) {
     this.corrupt = corrupt;
-    this.container = new AzblobContainer(config, PART);
+    this.container = new AzblobContainer(config);
   }
 
   /** Equal for configurations that can share one. */
@@ -57,7 +57,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
   readonly name: string;
   readonly #config: AzblobConfig;
   readonly #place: AzblobPlace;
-  readonly #blobs: BlobProvider;
+  readonly #blobs: PartsProvider;
 
   constructor(config: AzblobConfig, place = new AzblobPlace(config)) {
     this.#config = config;
@@ -65,8 +65,7 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     this.name = `azblob:${config.names.join(";")}`;
     this.#blobs = {
       name: `azblob ${config.accountUrl}/${config.container}`,
-      open: async (descriptor, signal) => this.#parts(descriptor, signal),
-      watchesStalls: true,
+      fetch: (descriptor, sink, signal) => this.#fetch(descriptor, sink, signal),
       corrupt: ({ digest }) => this.#place.corrupt.add(digest),
     };
   }
@@ -160,30 +159,26 @@ export class AzblobBackend implements CacheSource, CacheTarget {
     signal: AbortSignal,
   ): Promise<void> {
     const { digest } = descriptor;
-    const file = await content();
-    const { size } = await stat(file);
-    // somebody may be faster, which is as good; but not where what is there is wrong
-    const listed = await this.#place.listed;
-    const isWrong = this.#place.corrupt.has(digest) || (listed !== undefined && isThere(listed, digest));
-    const condition = isWrong ? {} : { isNew: true };
-    const path = this.#blobPath(digest);
-    const { container } = this.#place;
-    if (size <= SINGLE) {
-      await container.inMemory(async () => {
-        const data = container.memory.take(size);
-        try {
-          await readPart(file, 0, data);
-          await container.write(path, data, condition, signal);
-        } finally {
-          container.memory.give(data);
-        }
+    const file = await open(await content(), "r");
+    try {
+      const { size } = await file.stat();
+      // somebody may be faster, which is as good; but not where what is there is wrong
+      const listed = await this.#place.listed;
+      const isWrong = this.#place.corrupt.has(digest) || (listed !== undefined && isThere(listed, digest));
+      const condition = isWrong ? {} : { isNew: true };
+      const path = this.#blobPath(digest);
+      const { container } = this.#place;
+      if (size <= SINGLE) {
+        await container.write(path, { file, offset: 0, size }, condition, signal);
         moved(size);
-      });
-    } else {
-      const mayBeStaged = listed?.has(digest) ?? true;
-      const staged = mayBeStaged ? await container.stagedBlocks(path, signal) : new Map<string, number>();
-      const ids = await this.#stage(path, file, size, staged, moved, signal);
-      await container.commit(path, ids, condition, signal);
+      } else {
+        const mayBeStaged = listed?.has(digest) ?? true;
+        const staged = mayBeStaged ? await container.stagedBlocks(path, signal) : new Map<string, number>();
+        const ids = await this.#stage(path, { file, offset: 0, size }, staged, moved, signal);
+        await container.commit(path, ids, condition, signal);
+      }
+    } finally {
+      await file.close();
     }
     this.#place.corrupt.delete(digest);
     this.#place.written.add(digest);
@@ -196,66 +191,43 @@ export class AzblobBackend implements CacheSource, CacheTarget {
    */
   async #stage(
     path: string,
-    file: string,
-    size: number,
+    content: FilePart,
     staged: ReadonlyMap<string, number>,
     moved: Moved,
     signal: AbortSignal,
   ): Promise<string[]> {
-    const { container } = this.#place;
-    const offsets = Array.from({ length: Math.ceil(size / PART) }, (_, i) => i * PART);
-    return Promise.all(
-      offsets.map(async (offset, i) => {
-        const length = Math.min(PART, size - offset);
-        const id = Buffer.from(`${PART}-${String(i).padStart(8, "0")}`).toString("base64");
-        if (staged.get(id) === length) return id;
-        await container.inMemory(async () => {
-          const block = container.memory.take(length);
-          try {
-            await readPart(file, offset, block);
-            await container.stageBlock(path, id, block, signal);
-          } finally {
-            container.memory.give(block);
-          }
-        });
-        moved(length);
-        return id;
-      }),
-    );
+    return allOrNone(partsOf(content.size), signal, async ({ offset, size }, during) => {
+      const id = Buffer.from(`${PART}-${String(offset / PART).padStart(8, "0")}`).toString("base64");
+      if (staged.get(id) === size) return id;
+      await this.#place.container.stageBlock(path, id, { file: content.file, offset, size }, during);
+      moved(size);
+      return id;
+    });
   }
 
-  /** The bytes of a blob in order, its parts side by side; a part counts as held in memory until it was taken. */
-  async *#parts({ digest, size }: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
+  async #fetch({ digest, size }: Descriptor, sink: BlobSink, signal: AbortSignal): Promise<void> {
     const path = this.#blobPath(digest);
-    const stop = new AbortController();
-    const during = AbortSignal.any([signal, stop.signal]);
     const { container } = this.#place;
     if (size === 0) {
       // a manifest that does not say how long its layers are
       const stored = await container.read(path, signal);
       if (!stored) throw new BuildError("AZBLOB_NOT_FOUND", `azblob: ${path} is not there`);
-      yield stored.data;
+      await sink.write(stored.data, 0);
       return;
     }
-    const parts: Part[] = [];
-    let asked = 0;
-    try {
-      do {
-        while (asked < size && parts.length < AHEAD) {
-          const [offset, count] = [asked, Math.min(PART, size - asked)];
-          asked += count;
-          parts.push(new Part(container, () => container.readRange(path, offset, count, during)));
-        }
-        const part = parts[0];
-        if (!part) continue;
-        yield* await part.data;
-        part.release();
-        parts.shift();
-      } while (parts.length > 0 || asked < size);
-    } finally {
-      stop.abort();
-      for (const part of parts) part.release();
-    }
+    const some = new Limiter(AT_ONCE);
+    await allOrNone(partsOf(size), signal, (part, during) =>
+      some.run(async () => {
+        during.throwIfAborted();
+        let at = part.offset;
+        const take = (piece: Buffer): Promise<void> => {
+          const offset = at;
+          at += piece.length;
+          return sink.write(piece, offset);
+        };
+        await container.readRange(path, part.offset, part.size, take, during);
+      }),
+    );
   }
 
   #manifestPath(name: string): string {
@@ -271,28 +243,33 @@ function isThere(listed: ReadonlyMap<Digest, number>, digest: Digest): boolean {
   return (listed.get(digest) ?? 0) > 0;
 }
 
-/** A part of a blob on its way, and the memory it takes. */
-class Part {
-  readonly data: Promise<readonly Buffer[]>;
-  /** It is not needed any more. */
-  release: () => void = () => undefined;
+interface Part {
+  readonly offset: number;
+  readonly size: number;
+}
 
-  constructor(container: AzblobContainer, read: () => Promise<readonly Buffer[]>) {
-    const released = new Promise<void>((resolve) => (this.release = resolve));
-    this.data = new Promise((resolve, reject) => {
-      void container.inMemory(async () => {
-        const data = read();
-        data.then(resolve, reject);
-        try {
-          const pieces = await data;
-          await released;
-          pieces.forEach((piece) => container.memory.give(piece));
-        } catch {
-          // who waits for the data is told
-        }
-      });
-    });
-    this.data.catch(() => undefined);
+function partsOf(size: number): readonly Part[] {
+  return Array.from({ length: Math.ceil(size / PART) }, (_, i) => ({
+    offset: i * PART,
+    size: Math.min(PART, size - i * PART),
+  }));
+}
+
+/** If one fails, the others are canceled; whatever happens, all have ended at the end. */
+async function allOrNone<T>(
+  parts: readonly Part[],
+  signal: AbortSignal,
+  task: (part: Part, during: AbortSignal) => Promise<T>,
+): Promise<T[]> {
+  const stop = new AbortController();
+  const during = AbortSignal.any([signal, stop.signal]);
+  const tasks = parts.map((part) => task(part, during));
+  try {
+    return await Promise.all(tasks);
+  } catch (error) {
+    stop.abort(error);
+    await Promise.allSettled(tasks);
+    throw error;
   }
 }
 
@@ -302,19 +279,5 @@ async function readable({ data }: StoredBlob): Promise<CacheManifest | undefined
     return decodeManifest(data);
   } catch {
     return undefined;
-  }
-}
-
-/** Fills `buffer` from `offset` of a file on. */
-async function readPart(file: string, offset: number, buffer: Buffer): Promise<void> {
-  const handle = await open(file, "r");
-  try {
-    for (let at = 0; at < buffer.length;) {
-      const { bytesRead } = await handle.read(buffer, at, buffer.length - at, offset + at);
-      if (bytesRead === 0) throw new Error(`${file} is shorter than it was`);
-      at += bytesRead;
-    }
-  } finally {
-    await handle.close();
   }
 }

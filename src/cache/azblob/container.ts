@@ -3,14 +3,12 @@
 import { Limiter, type BuildError } from "../../lib/index.js";
 import type { ContainerClient } from "@azure/storage-blob";
 import { explain, failureOf, isIdentityError, StallError, statusOf } from "./errors.js";
-import { PartMemory } from "./part-memory.js";
+import { ELSEWHERE } from "./pieces.js";
 import { retrying, RetryBudget } from "./retry.js";
-import type { AzblobConfig } from "./types.js";
+import type { AzblobConfig, FilePart, RequestFlow, Take } from "./types.js";
 
 /** Requests at once. */
 const IN_FLIGHT = 32;
-/** Bytes of blocks and ranges in memory at once. */
-const IN_MEMORY = 112 << 20;
 /** Pages of 5,000 names that a listing may have; a container with more is asked blob by blob. */
 const MAX_PAGES = 4;
 /** Bodies that break are asked for again by us. */
@@ -40,27 +38,16 @@ export class AzblobContainer {
   /** without anything secret */
   readonly url: string;
   readonly stats: TransferStats = { bytesSent: 0, bytesReceived: 0, requests: 0 };
-  /** where parts are while they are sent, and after they were received */
-  readonly memory: PartMemory;
   readonly #config: AzblobConfig;
   readonly #requests: Limiter;
-  readonly #parts: Limiter;
   #client: Promise<ContainerClient> | undefined;
   #exists: Promise<void> | undefined;
   #isKnownToExist = false;
 
-  /** @param unit bytes of a block or range at most */
-  constructor(config: AzblobConfig, unit: number) {
+  constructor(config: AzblobConfig) {
     this.#config = config;
     this.url = `${config.accountUrl}/${config.container}`;
     this.#requests = new Limiter(config.maxRequests ?? IN_FLIGHT);
-    this.memory = new PartMemory(unit);
-    this.#parts = new Limiter(Math.floor(IN_MEMORY / unit));
-  }
-
-  /** Runs a task that holds a part in memory. */
-  inMemory<T>(task: () => Promise<T>): Promise<T> {
-    return this.#parts.run(task);
   }
 
   /** A small blob; `undefined` if it is not there. @throws BuildError AZBLOB_* */
@@ -80,31 +67,35 @@ export class AzblobContainer {
   }
 
   /**
-   * `count` bytes from `offset` on, which have to be there, in pieces of `memory`.
-   * @throws BuildError AZBLOB_*
+   * Gives `take` the `count` bytes from `offset` on, which have to be there, in order.
+   * @throws BuildError AZBLOB_*; what `take` throws
    */
   async readRange(
     path: string,
     offset: number,
     count: number,
+    take: Take,
     signal: AbortSignal,
-  ): Promise<readonly Buffer[]> {
-    const chunks: Buffer[] = [];
+  ): Promise<void> {
     let received = 0;
+    const takeWanted = async (piece: Buffer): Promise<void> => {
+      const wanted = piece.subarray(0, count - received);
+      received += wanted.length;
+      this.stats.bytesReceived += wanted.length;
+      await take(wanted);
+    };
     try {
-      return await this.#tryRead(signal, async (container, attempt) => {
-        // what has come is kept: the next try asks for the rest
-        const response = await container
-          .getBlobClient(path)
-          .download(offset + received, count - received, { ...RETRY_HERE, abortSignal: attempt.signal });
-        await attempt.each(response.readableStreamBody!, (chunk) => {
-          const part = chunk.subarray(0, count - received);
-          chunks.push(part);
-          received += part.length;
-        });
-        if (received < count) throw new Error(`${path} ended after ${offset + received} bytes`);
-        return chunks;
-      });
+      await this.#tryRead(
+        signal,
+        async (container, attempt) => {
+          // what has come is kept: the next try asks for the rest
+          await container
+            .getBlobClient(path)
+            .download(offset + received, count - received, { ...RETRY_HERE, abortSignal: attempt.signal });
+          if (received < count) throw new Error(`${path} ended after ${offset + received} bytes`);
+        },
+        { take: takeWanted },
+      );
     } catch (error) {
       throw this.#explain(error, `download ${path}`);
     }
@@ -154,31 +145,45 @@ export class AzblobContainer {
   }
 
   /** @returns false if the condition did not hold. @throws BuildError AZBLOB_* */
-  write(path: string, data: Buffer, condition: WriteCondition, signal: AbortSignal): Promise<boolean> {
+  write(
+    path: string,
+    data: Buffer | FilePart,
+    condition: WriteCondition,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const [body, size, flow] = Buffer.isBuffer(data)
+      ? [data, data.length, {}]
+      : [ELSEWHERE, data.size, { body: data }];
     return this.#conditional(
       `write ${path}`,
       async () => {
-        await this.#try(signal, (container, attempt) =>
-          container.getBlockBlobClient(path).upload(data, data.length, {
-            abortSignal: attempt.signal,
-            conditions: conditionsOf(condition),
-            blobHTTPHeaders: { blobContentType: "application/octet-stream" },
-          }),
+        await this.#try(
+          signal,
+          (container, attempt) =>
+            container.getBlockBlobClient(path).upload(body, size, {
+              abortSignal: attempt.signal,
+              conditions: conditionsOf(condition),
+              blobHTTPHeaders: { blobContentType: "application/octet-stream" },
+            }),
+          flow,
         );
-        this.stats.bytesSent += data.length;
+        this.stats.bytesSent += size;
       },
       signal,
     );
   }
 
   /** Blocks that are not part of a blob yet. @throws BuildError AZBLOB_* */
-  async stageBlock(path: string, id: string, data: Buffer, signal: AbortSignal): Promise<void> {
+  async stageBlock(path: string, id: string, body: FilePart, signal: AbortSignal): Promise<void> {
     try {
       await this.#ensure(signal);
-      await this.#try(signal, (container, attempt) =>
-        container.getBlockBlobClient(path).stageBlock(id, data, data.length, { abortSignal: attempt.signal }),
+      await this.#try(
+        signal,
+        (container, { signal: abortSignal }) =>
+          container.getBlockBlobClient(path).stageBlock(id, ELSEWHERE, body.size, { abortSignal }),
+        { body },
       );
-      this.stats.bytesSent += data.length;
+      this.stats.bytesSent += body.size;
     } catch (error) {
       throw this.#explain(error, `upload a block of ${path}`);
     }
@@ -236,14 +241,14 @@ export class AzblobContainer {
   }
 
   /** As `#try`; what is open to everybody is read without an identity where there is none. */
-  async #tryRead<T>(signal: AbortSignal, task: Task<T>): Promise<T> {
+  async #tryRead<T>(signal: AbortSignal, task: Task<T>, flow: Flow = {}): Promise<T> {
     try {
-      return await this.#try(signal, task);
+      return await this.#try(signal, task, flow);
     } catch (error) {
       if (!isIdentityError(error)) throw error;
-      const open = connect(this.#config, this.memory, true);
+      const open = connect(this.#config, true);
       try {
-        const result = await this.#try(signal, task, open);
+        const result = await this.#try(signal, task, flow, open);
         this.#client = open;
         return result;
       } catch {
@@ -252,13 +257,13 @@ export class AzblobContainer {
     }
   }
 
-  #try<T>(signal: AbortSignal, task: Task<T>, client = this.#connected()): Promise<T> {
+  #try<T>(signal: AbortSignal, task: Task<T>, flow: Flow = {}, client = this.#connected()): Promise<T> {
     return this.#requests.run(() =>
       retrying(
         async () => {
           const container = await client;
           this.stats.requests++;
-          using attempt = new Attempt(signal, this.#config.stallTimeout, this.stats);
+          using attempt = new Attempt(signal, this.#config.stallTimeout, this.stats, flow);
           return await attempt.run(() => task(container, attempt));
         },
         failureOf,
@@ -269,7 +274,7 @@ export class AzblobContainer {
   }
 
   #connected(): Promise<ContainerClient> {
-    this.#client ??= connect(this.#config, this.memory);
+    this.#client ??= connect(this.#config);
     return this.#client;
   }
 
@@ -279,27 +284,35 @@ export class AzblobContainer {
 }
 
 type Task<T> = (container: ContainerClient, attempt: Attempt) => Promise<T>;
+type Flow = Pick<RequestFlow, "body" | "take">;
 
 /** One try of a request: it is given up when nothing moves for a while. */
-class Attempt implements Disposable {
+class Attempt implements Disposable, RequestFlow {
   /** by their signals, which is what is known of a request where its bytes move */
   static readonly #running = new WeakMap<AbortSignal, Attempt>();
+  readonly body: FilePart | undefined;
+  readonly take: Take | undefined;
   readonly signal: AbortSignal;
   readonly #stalled = new AbortController();
   readonly #timer: NodeJS.Timeout;
   readonly #stats: TransferStats;
 
-  constructor(signal: AbortSignal, stallTimeout: number, stats: TransferStats) {
+  constructor(signal: AbortSignal, stallTimeout: number, stats: TransferStats, { body, take }: Flow) {
     this.#stats = stats;
+    this.body = body;
+    this.take = take;
     this.signal = AbortSignal.any([signal, this.#stalled.signal]);
     const give = (): void => this.#stalled.abort(new StallError(stallTimeout));
     this.#timer = setTimeout(give, stallTimeout);
     Attempt.#running.set(this.signal, this);
   }
 
-  static moved(signal: AbortSignal): void {
-    const attempt = Attempt.#running.get(signal);
-    if (attempt) attempt.#timer.refresh();
+  static of(signal: AbortSignal): Attempt | undefined {
+    return Attempt.#running.get(signal);
+  }
+
+  moved(): void {
+    this.#timer.refresh();
   }
 
   async run<T>(task: () => Promise<T>): Promise<T> {
@@ -342,16 +355,12 @@ function conditionsOf({ isNew, etag }: WriteCondition): { ifNoneMatch?: string; 
 }
 
 /** @param anonymous without an identity, where nothing else signs requests */
-async function connect(
-  config: AzblobConfig,
-  memory: PartMemory,
-  anonymous = false,
-): Promise<ContainerClient> {
+async function connect(config: AzblobConfig, anonymous = false): Promise<ContainerClient> {
   const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } = await import("@azure/storage-blob");
   const { httpClient } = await import("./http-client.js");
   const { accountUrl, accountName, accountKey, connectionString, sas, container } = config;
   // tries are counted here, not there
-  const client = httpClient(memory, (signal) => Attempt.moved(signal));
+  const client = httpClient((signal) => Attempt.of(signal));
   const options = { retryOptions: { maxTries: 1, tryTimeoutInMs: 600_000 }, httpClient: client };
   if (connectionString)
     return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(

@@ -5,8 +5,7 @@ import { createHttpHeaders, RestError } from "@azure/core-rest-pipeline";
 import { Readable } from "node:stream";
 import { codeOf, messageOf } from "../../lib/index.js";
 import { Http1Client } from "./http1-client.js";
-import type { PartMemory } from "./part-memory.js";
-import type { StorageRequest, StorageResponse, Transport } from "./types.js";
+import type { RequestFlow, StorageRequest, StorageResponse, Transport } from "./types.js";
 
 /** What the SDK takes as its client. */
 export interface StorageHttpClient {
@@ -15,12 +14,11 @@ export interface StorageHttpClient {
 
 /**
  * One client for all requests of a container.
- * @param memory where bodies are put; who reads one gives it back
- * @param moved bytes of the request with this signal moved
+ * @param flowOf what there is to know of the request with this signal
  */
-export function httpClient(memory: PartMemory, moved: (signal: AbortSignal) => void): StorageHttpClient {
-  const transport = hasProxy(process.env) ? proxied() : Promise.resolve(new Http1Client(memory));
-  return { sendRequest: async (request) => send(await transport, request, moved) };
+export function httpClient(flowOf: (signal: AbortSignal) => RequestFlow | undefined): StorageHttpClient {
+  const transport = hasProxy(process.env) ? proxied() : Promise.resolve(new Http1Client());
+  return { sendRequest: async (request) => send(await transport, request, flowOf) };
 }
 
 function hasProxy(env: NodeJS.ProcessEnv): boolean {
@@ -35,9 +33,10 @@ async function proxied(): Promise<Transport> {
 async function send(
   transport: Transport,
   request: WebResourceLike,
-  moved: (signal: AbortSignal) => void,
+  flowOf: (signal: AbortSignal) => RequestFlow | undefined,
 ): Promise<CompatResponse> {
   const signal = request.abortSignal as AbortSignal | undefined;
+  const flow = signal && flowOf(signal);
   // what is stored is wanted as it is
   request.headers.remove("accept-encoding");
   let response: StorageResponse;
@@ -46,22 +45,23 @@ async function send(
       method: request.method,
       url: new URL(request.url),
       headers: request.headers.toJson(),
-      body: bytesOf(request.body as Buffer | string | undefined),
+      body: flow?.body ?? bytesOf(request.body as Buffer | string | undefined),
       signal,
-      moved: () => signal && moved(signal),
+      moved: () => flow?.moved(),
+      take: flow?.take,
     } satisfies StorageRequest);
   } catch (error) {
     throw failed(error);
   }
   const { status, headers, body, broken } = response;
   const isStream = request.streamResponseStatusCodes?.has(status) === true;
-  if (broken && !isStream) throw failed(broken);
+  if (broken && (!isStream || flow?.take)) throw failed(broken);
   return {
     request,
     status,
     headers: toHttpHeadersLike(createHttpHeaders(headers)),
     ...(isStream
-      ? { readableStreamBody: streamOf(body, broken) }
+      ? { readableStreamBody: flow?.take ? new Readable({ read: nothing }) : streamOf(body, broken) }
       : { bodyAsText: new TextDecoder().decode(body) }),
   };
 }
@@ -84,6 +84,9 @@ function streamOf(body: Buffer, broken: Error | undefined): Readable {
     },
   });
 }
+
+/** What was taken as it came is not there to be read: not even its end, which would be too soon. */
+function nothing(): void {}
 
 function failed(error: unknown): RestError {
   // of several addresses, none of which answers

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { AnswerReader, type Answer } from "./http1-answer.js";
-import { PartMemory } from "./part-memory.js";
 
 interface Read {
   readonly answer: Answer;
@@ -10,7 +9,7 @@ interface Read {
 
 /** Feeds the reader what there is room for, in pieces of these sizes at most. */
 function read(bytes: Buffer, pieces: readonly number[], method = "GET"): Read {
-  const reader = new AnswerReader(method, Buffer.alloc(1024), new PartMemory(4096));
+  const reader = new AnswerReader(method, Buffer.alloc(1024));
   let isComplete = false;
   for (let at = 0, i = 0; at < bytes.length; i++) {
     const { space } = reader;

@@ -1,6 +1,6 @@
-// An HTTP/1.1 answer (RFC 9112) as its bytes come. A body whose length is known is read into the place where it stays:
-// no byte of a part is copied after the kernel's copy.
-import type { PartMemory } from "./part-memory.js";
+// An HTTP/1.1 answer (RFC 9112) as its bytes come. A body whose length is known is read into the place where it is
+// wanted: no byte of it is copied after the kernel's copy.
+import type { Receiver } from "./pieces.js";
 
 export interface Answer {
   readonly status: number;
@@ -17,7 +17,7 @@ const NO_BYTES = Buffer.alloc(0);
 
 export class AnswerReader {
   readonly #isHead: boolean;
-  readonly #memory: PartMemory;
+  readonly #receiver: Receiver | undefined;
   /** of the connection: takes everything but bodies of known length */
   readonly #room: Buffer;
   #filled = 0;
@@ -26,21 +26,32 @@ export class AnswerReader {
   #headers: Record<string, string> = {};
   /** of known length */
   #body: Buffer = NO_BYTES;
+  #length = 0;
   #received = 0;
+  /** takes the body, which is of known length */
+  #taker: Receiver | undefined;
   #chunks: Buffer[] = [];
   /** bytes of the chunk that are to come */
   #left = 0;
 
-  constructor(method: string, room: Buffer, memory: PartMemory) {
+  /** @param receiver takes the body of a partial answer whose length is known */
+  constructor(method: string, room: Buffer, receiver?: Receiver) {
     this.#isHead = method === "HEAD";
     this.#room = room;
-    this.#memory = memory;
+    this.#receiver = receiver;
   }
 
   /** Where the next bytes go. */
   get space(): Buffer {
-    if (this.#state === "length") return this.#body.subarray(this.#received);
-    return this.#room.subarray(this.#filled);
+    if (this.#state !== "length") return this.#room.subarray(this.#filled);
+    return this.#taker
+      ? this.#taker.space.subarray(0, this.#length - this.#received)
+      : this.#body.subarray(this.#received);
+  }
+
+  /** Until when nothing may be put there. */
+  get busy(): Promise<void> | undefined {
+    return this.#taker?.busy;
   }
 
   /** Whether it is known what the answer is, if not all of its body. */
@@ -51,7 +62,9 @@ export class AnswerReader {
   /** What has come so far. */
   get answer(): Answer {
     const body =
-      this.#chunks.length > 0 ? Buffer.concat(this.#chunks) : this.#body.subarray(0, this.#received);
+      this.#chunks.length > 0
+        ? Buffer.concat(this.#chunks)
+        : this.#body.subarray(0, this.#taker ? 0 : this.#received);
     return { status: this.#status, headers: this.#headers, body };
   }
 
@@ -62,8 +75,8 @@ export class AnswerReader {
    */
   take(count: number): boolean {
     if (this.#state === "length") {
-      this.#received += count;
-      if (this.#received === this.#body.length) this.#state = "done";
+      this.#taker?.fill(count);
+      this.#advance(count);
       return this.#isDone();
     }
     this.#filled += count;
@@ -97,9 +110,9 @@ export class AnswerReader {
         return end + END_OF_HEAD.length;
       }
       case "length": {
-        const count = bytes.copy(this.#body, this.#received);
-        this.#received += count;
-        if (this.#received === this.#body.length) this.#state = "done";
+        const count = bytes.copy(this.space);
+        this.#taker?.fill(count);
+        this.#advance(count);
         return count;
       }
       case "size": {
@@ -135,6 +148,11 @@ export class AnswerReader {
     }
   }
 
+  #advance(count: number): void {
+    this.#received += count;
+    if (this.#received === this.#length) this.#state = "done";
+  }
+
   #readHead(text: string): void {
     const [line, ...fields] = text.split("\r\n");
     const status = /^HTTP\/1\.[01] (\d{3})/.exec(line!);
@@ -159,7 +177,9 @@ export class AnswerReader {
     const length = this.#headers["content-length"];
     if (length === undefined) return "close";
     if (!/^\d+$/.test(length)) throw new Error(`an HTTP answer of ${length} bytes`);
-    this.#body = this.#memory.take(Number(length));
-    return this.#body.length === 0 ? "done" : "length";
+    this.#length = Number(length);
+    if (this.#status === 206) this.#taker = this.#receiver;
+    if (!this.#taker) this.#body = Buffer.allocUnsafeSlow(this.#length);
+    return this.#length === 0 ? "done" : "length";
   }
 }

@@ -1,10 +1,11 @@
 // Requests over connections of our own: for moving large blobs Node's streams cost twice the processor time of
-// everything else together. What is sent is at hand, what is received is read into the place where it stays.
+// everything else together. What is sent is at hand or read as it goes, what is received is read into the place from
+// where it is taken.
 import { connect as connectPlain, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { unconfirmedBytes } from "../../linux/index.js";
 import { AnswerReader, type Answer } from "./http1-answer.js";
-import type { PartMemory } from "./part-memory.js";
+import { piecesOf, Receiver, Rooms, sizeOf } from "./pieces.js";
 import type { StorageRequest, StorageResponse, Transport } from "./types.js";
 
 /** Milliseconds after which an idle connection is closed: sooner than Azure closes it. */
@@ -13,26 +14,21 @@ const KEEP_ALIVE = 20_000;
 const MARGIN = 2000;
 /** Bytes of a head, or of what a body without a length is read by. */
 const ROOM = 64 << 10;
-/** Bytes that are sent at once: how finely it is known that something moves. */
-const SLICE = 256 << 10;
 /** Milliseconds between looks at what the kernel has still to send. */
 const LOOK = 250;
 
 export class Http1Client implements Transport {
-  readonly #memory: PartMemory;
   /** by origin, what was used last at the end */
   readonly #idle = new Map<string, Connection[]>();
   readonly #sessions = new Map<string, Buffer>();
-
-  constructor(memory: PartMemory) {
-    this.#memory = memory;
-  }
+  /** of all clients: places for pieces of bodies that nobody uses */
+  static readonly #free: Buffer[] = [];
 
   async send(request: StorageRequest): Promise<StorageResponse> {
     request.signal?.throwIfAborted();
     const { origin } = request.url;
     const connection = this.#idle.get(origin)?.pop() ?? this.#connect(request.url);
-    const response = await connection.exchange(request, this.#memory);
+    const response = await connection.exchange(request, new Rooms(Http1Client.#free));
     if (connection.isReusable) this.#keep(origin, connection);
     else connection.close();
     return response;
@@ -108,20 +104,25 @@ class Connection {
     this.#onClosed?.();
   }
 
-  async exchange(request: StorageRequest, memory: PartMemory): Promise<StorageResponse> {
+  async exchange(request: StorageRequest, rooms: Rooms): Promise<StorageResponse> {
     clearTimeout(this.#timer);
     this.#onClosed = undefined;
     this.#socket.ref();
-    const { signal } = request;
+    const { signal, take } = request;
     const abort = (): void => this.#ended(signal!.reason as Error);
     signal?.addEventListener("abort", abort, { once: true });
-    const looks = request.body.length > 0 ? this.#watchSending(request.moved) : undefined;
+    const looks = sizeOf(request.body) > 0 ? this.#watchSending(request.moved) : undefined;
+    const receiver = take && new Receiver(take, rooms);
     try {
-      return await new Promise((resolve, reject) => {
-        const reader = new AnswerReader(request.method, this.#room, memory);
+      const response = await new Promise<StorageResponse>((resolve, reject) => {
+        const reader = new AnswerReader(request.method, this.#room, receiver);
         this.#exchange = { reader, moved: request.moved, isSent: false, resolve, reject };
-        this.#send(request, this.#exchange);
+        void this.#send(request, this.#exchange, rooms);
       });
+      await receiver?.end();
+      // else pieces may still be on their way
+      if (this.isReusable) rooms.release();
+      return response;
     } finally {
       clearInterval(looks);
       signal?.removeEventListener("abort", abort);
@@ -129,25 +130,40 @@ class Connection {
     }
   }
 
-  #send({ method, url, headers, body }: StorageRequest, exchange: Exchange): void {
-    const length = method === "PUT" ? { "content-length": String(body.length) } : {};
+  async #send(
+    { method, url, headers, body }: StorageRequest,
+    exchange: Exchange,
+    rooms: Rooms,
+  ): Promise<void> {
+    const size = sizeOf(body);
+    const length = method === "PUT" ? { "content-length": String(size) } : {};
     const fields = Object.entries({ host: url.host, ...headers, ...length });
     const lines = fields.map(([name, value]) => `${name}: ${value.replace(/[\r\n]/g, " ")}\r\n`);
     const head = `${method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join("")}\r\n`;
-    let sent = 0;
-    const next = (error?: Error | null): void => {
-      // the connection tells as well, and what is answered all the same counts
-      if (error) return;
-      exchange.moved();
-      const slice = body.subarray(sent, sent + SLICE);
-      sent += slice.length;
-      if (sent === body.length) exchange.isSent = true;
-      if (slice.length > 0) this.#socket.write(slice, next);
-    };
     this.#socket.cork();
     this.#socket.write(head, "latin1");
-    next();
-    this.#socket.uncork();
+    exchange.isSent = size === 0;
+    try {
+      let sent = 0;
+      for await (const piece of piecesOf(body, rooms.next)) {
+        exchange.moved();
+        sent += piece.length;
+        exchange.isSent = sent === size;
+        if (!(await this.#write(piece))) return;
+      }
+    } catch (error) {
+      this.#ended(error as Error);
+    } finally {
+      this.#socket.uncork();
+    }
+  }
+
+  /** @returns false if the connection has ended, of which it tells itself; what is answered all the same counts */
+  #write(piece: Buffer): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#socket.write(piece, (error) => resolve(!error));
+      this.#socket.uncork();
+    });
   }
 
   /** The kernel takes megabytes at once: on a slow line they move long after they were written. */
@@ -170,7 +186,12 @@ class Connection {
     try {
       exchange.moved();
       if (exchange.reader.take(count)) this.#complete(exchange);
-      return true;
+      const { busy } = exchange.reader;
+      void busy?.then(() => {
+        exchange.moved();
+        this.#socket.resume();
+      });
+      return busy === undefined;
     } catch (error) {
       this.#ended(error as Error);
       return false;

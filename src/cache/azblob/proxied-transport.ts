@@ -1,12 +1,11 @@
 // Requests through the proxies that the environment names.
 import { Readable } from "node:stream";
 import { EnvHttpProxyAgent } from "undici";
-import type { StorageRequest, StorageResponse, Transport } from "./types.js";
+import { PIECE, piecesOf, sizeOf } from "./pieces.js";
+import type { FilePart, StorageRequest, StorageResponse, Transport } from "./types.js";
 
 /** Milliseconds after which an idle connection is closed: sooner than Azure closes it. */
 const KEEP_ALIVE = 20_000;
-/** Bytes that are sent at once: how finely it is known that something moves. */
-const SLICE = 256 << 10;
 
 export class ProxiedTransport implements Transport {
   // how long nothing may move is watched by who asks
@@ -16,13 +15,13 @@ export class ProxiedTransport implements Transport {
     bodyTimeout: 0,
   });
 
-  async send({ method, url, headers, body, signal, moved }: StorageRequest): Promise<StorageResponse> {
+  async send({ method, url, headers, body, signal, moved, take }: StorageRequest): Promise<StorageResponse> {
     const response = await this.#agent.request({
       origin: url.origin,
       path: url.pathname + url.search,
       method: method,
-      headers: { ...headers, "content-length": String(body.length) },
-      body: body.length > 0 ? Readable.from(slices(body, moved)) : null,
+      headers: { ...headers, "content-length": String(sizeOf(body)) },
+      body: sizeOf(body) > 0 ? Readable.from(sending(body, moved)) : null,
       ...(signal && { signal }),
     });
     const chunks: Buffer[] = [];
@@ -30,7 +29,8 @@ export class ProxiedTransport implements Transport {
     try {
       for await (const chunk of response.body as AsyncIterable<Buffer>) {
         moved();
-        chunks.push(chunk);
+        if (take && response.statusCode === 206) await take(chunk);
+        else chunks.push(chunk);
       }
     } catch (error) {
       broken = error as Error;
@@ -47,9 +47,9 @@ export class ProxiedTransport implements Transport {
   }
 }
 
-function* slices(body: Buffer, moved: () => void): Generator<Buffer> {
-  for (let at = 0; at < body.length; at += SLICE) {
+async function* sending(body: Buffer | FilePart, moved: () => void): AsyncGenerator<Buffer> {
+  for await (const piece of piecesOf(body, () => Buffer.allocUnsafeSlow(PIECE))) {
     moved();
-    yield body.subarray(at, at + SLICE);
+    yield piece;
   }
 }

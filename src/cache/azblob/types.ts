@@ -1,4 +1,5 @@
 // The parameters of type=azblob, as BuildKit documents them.
+import type { FileHandle } from "node:fs/promises";
 import type { Secret } from "../../lib/index.js";
 
 export interface AzblobConfig {
@@ -29,21 +30,40 @@ export interface AzblobConfig {
   readonly sas: Secret | undefined;
 }
 
+/** A part of a file, which is read as it is sent. */
+export interface FilePart {
+  readonly file: FileHandle;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Takes a piece of a body; once it is done, the piece may be used for something else. */
+export type Take = (piece: Buffer) => Promise<void>;
+
+/** What there is to know of a request besides what the Azure SDK says. */
+export interface RequestFlow {
+  /** bytes went out or came in */
+  moved(): void;
+  /** what is sent, where the SDK's own body is but a placeholder */
+  readonly body?: FilePart | undefined;
+  /** takes the body of a partial answer (206) as it comes, in order; the answer itself has none then */
+  readonly take?: Take | undefined;
+}
+
 /** A request as the Azure SDK has signed it. */
-export interface StorageRequest {
+export interface StorageRequest extends Omit<RequestFlow, "body"> {
   readonly method: string;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
+  readonly body: Buffer | FilePart;
   readonly signal: AbortSignal | undefined;
-  /** bytes went out or came in */
-  readonly moved: () => void;
 }
 
 export interface StorageResponse {
   readonly status: number;
   /** by name in lower case */
   readonly headers: Readonly<Record<string, string>>;
+  /** what was not taken by the request */
   readonly body: Buffer;
   /** why there is no more of the body */
   readonly broken?: Error;
