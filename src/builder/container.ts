@@ -1,6 +1,6 @@
 // A container that a frontend asks for: results as its mounts, processes in it as it likes. What they write is lost.
 import type { NetMode, SecurityMode } from "../llb/index.js";
-import { ExecMounts, secretVariables, type OpContext } from "../op/index.js";
+import { ExecMounts, ExitError, secretVariables, type OpContext } from "../op/index.js";
 import type { Mount, SecretEnv } from "../llb/index.js";
 import { BuildError } from "../lib/index.js";
 import type { ProcessInput } from "../worker/index.js";
@@ -12,6 +12,8 @@ export interface ContainerRequest {
   readonly mounts: readonly Mount[];
   readonly results: readonly (Solution | RefResult | undefined)[];
   readonly network: NetMode;
+  /** of the platform it is for: what programs are looked for in */
+  readonly os: string;
   readonly hostname: string;
   readonly extraHosts: readonly { readonly Host: string; readonly IP: string }[];
 }
@@ -29,6 +31,11 @@ export interface ProcessRequest {
   readonly onStarted: () => void;
 }
 
+const PATHS: Readonly<Record<string, string>> = {
+  linux: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  windows: "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0",
+};
+
 export class FrontendContainer {
   readonly #context: OpContext;
   readonly #request: ContainerRequest;
@@ -36,6 +43,9 @@ export class FrontendContainer {
   readonly #released = new AbortController();
   readonly #signal: AbortSignal;
   #first: Promise<unknown> | undefined;
+  readonly #processes: Promise<unknown>[] = [];
+  /** of the first process that failed */
+  #failure: Error | undefined;
   /** the first process runs, or has ended */
   #isUp: Promise<void> | undefined;
 
@@ -46,8 +56,33 @@ export class FrontendContainer {
     this.#signal = AbortSignal.any([signal, this.#released.signal]);
   }
 
+  /** It has had a process: the next ones join it. */
+  get isTaken(): boolean {
+    return this.#first !== undefined;
+  }
+
+  /** Whether there is what a process asks for. @throws BuildError SECRET_* */
+  async check({ secretEnv }: Pick<ProcessRequest, "secretEnv">): Promise<void> {
+    await secretVariables(this.#context, secretEnv);
+  }
+
   /** The first process is the container; the others run in it, as long as it does. @returns its exit code */
   async run(process: ProcessRequest): Promise<number> {
+    const running = this.#run(process).then(
+      (exitCode) => {
+        if (exitCode !== 0) this.#failure ??= new ExitError(`exit code: ${exitCode}`, exitCode);
+        return exitCode;
+      },
+      (error: unknown) => {
+        this.#failure ??= error as Error;
+        throw error;
+      },
+    );
+    this.#processes.push(running);
+    return running;
+  }
+
+  async #run(process: ProcessRequest): Promise<number> {
     if (!this.#first) {
       let up = (): void => undefined;
       this.#isUp = new Promise((resolve) => (up = resolve));
@@ -68,8 +103,14 @@ export class FrontendContainer {
     return exitCode;
   }
 
-  async #env({ env, secretEnv }: ProcessRequest): Promise<readonly string[]> {
-    return [...env, ...(await secretVariables(this.#context, secretEnv))];
+  async #env({ env, secretEnv, hasTerminal }: ProcessRequest): Promise<readonly string[]> {
+    const has = (name: string): boolean => env.some((entry) => entry.startsWith(`${name}=`));
+    return [
+      ...env,
+      ...(has("PATH") ? [] : [`PATH=${PATHS[this.#request.os] ?? PATHS["linux"]!}`]),
+      ...(hasTerminal !== true || has("TERM") ? [] : ["TERM=xterm"]),
+      ...(await secretVariables(this.#context, secretEnv)),
+    ];
   }
 
   async #start(process: ProcessRequest): Promise<number> {
@@ -121,9 +162,10 @@ export class FrontendContainer {
     }
   }
 
-  /** Ends what runs in it. */
+  /** Ends what runs in it. @throws what the first process failed with that did: being ended is that too */
   async release(): Promise<void> {
-    this.#released.abort(new BuildError("CANCELED", "the container was released"));
-    await this.#first;
+    this.#released.abort(new BuildError("CANCELED", "context canceled"));
+    await Promise.allSettled(this.#processes);
+    if (this.#failure) throw this.#failure;
   }
 }

@@ -355,7 +355,7 @@ export class DaemonBuild {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#containers.values()].map((container) => container.release()));
+    await Promise.allSettled([...this.#containers.values()].map((container) => container.release()));
     await this.job.close();
   }
 }

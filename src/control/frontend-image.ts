@@ -59,6 +59,7 @@ export async function runFrontendImage(
     ],
     results: [build.job.load(definition, platform, imports)],
     network: "UNSET",
+    os: "linux",
     hostname: "",
     extraHosts: [],
   });
@@ -100,7 +101,8 @@ export async function runFrontendImage(
   try {
     return await returned.done;
   } finally {
-    await container.release();
+    // what the frontend has returned counts, not how it ends
+    await container.release().catch(() => undefined);
     socket.destroy();
   }
 }

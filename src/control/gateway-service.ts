@@ -53,11 +53,12 @@ export function gatewayService(
     }
   };
   return {
-    ping: () => ({
-      FrontendAPICaps: [...FRONTEND_CAPS],
-      LLBCaps: [...LLB_CAPS],
-      Workers: [workerRecord(options)],
-    }),
+    ping: (_request, context) =>
+      asked(context, async () => ({
+        FrontendAPICaps: [...FRONTEND_CAPS],
+        LLBCaps: [...LLB_CAPS],
+        Workers: [workerRecord(options)],
+      })),
     solve: (request, context) =>
       asked(context, async (build) => {
         const { Definition, Frontend, FrontendOpt, FrontendInputs, CacheImports, Evaluate } = request;
@@ -139,7 +140,7 @@ export function gatewayService(
       }),
     newContainer: (request, context) =>
       asked(context, async (build) => {
-        const { ContainerID, Mounts, Network, extraHosts, hostname } = request;
+        const { ContainerID, Mounts, Network, platform, extraHosts, hostname } = request;
         const mounts = Mounts.map((mount, i) => ({
           ...mountOf(mount),
           input: mount.resultID === "" ? -1 : i,
@@ -153,7 +154,8 @@ export function gatewayService(
               ? "NONE"
               : "UNSET";
         const results = Mounts.map(({ resultID }) => resultID);
-        build.newContainer(ContainerID, { mounts, network, hostname, extraHosts: hosts }, results);
+        const os = platform?.OS || "linux";
+        build.newContainer(ContainerID, { mounts, network, os, hostname, extraHosts: hosts }, results);
         return {};
       }),
     releaseContainer: ({ ContainerID }, context) =>
@@ -165,12 +167,13 @@ export function gatewayService(
       const { build } = await find(context);
       yield* execProcesses(messages, (id) => build.container(id));
     },
-    warn: ({ digest, short, detail, url, info, ranges }, context) =>
+    warn: ({ digest, level, short, detail, url, info, ranges }, context) =>
       asked(context, async (build) => {
         build.job.progress.emit({
           kind: "warning",
           vertex: digest,
           text: Buffer.from(short).toString(),
+          level: Number(level),
           about: {
             detail: detail.map((line) => Buffer.from(line).toString()),
             url,
@@ -210,7 +213,7 @@ const BUILD_ID = "buildkit-controlapi-buildid";
 export function clientOf(builds: Builds): (context: HandlerContext) => Promise<FrontendClient> {
   return async ({ requestHeader }) => {
     const id = requestHeader.get(BUILD_ID);
-    if (!id) throw badRequest("no build id was given");
+    if (!id) throw new ConnectError("no buildid found in context", Code.Unknown);
     const build = await (await builds.get(id)).build;
     return { build, returned: build.returned, inputs: {} };
   };

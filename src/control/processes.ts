@@ -1,11 +1,16 @@
 // The stream ExecProcess: processes of a frontend's containers, their input and output.
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { FrontendContainer } from "../builder/index.js";
+import type { FrontendContainer, ProcessRequest } from "../builder/index.js";
 import { enums } from "../llb/index.js";
 import type { ProcessInput } from "../worker/index.js";
 import { statusError, statusOf } from "./errors.js";
-import { ExecMessageSchema, type ExecMessage, type InitMessage } from "./gen/buildkit/gateway_pb.js";
+import {
+  ExecMessageSchema,
+  ExitMessageSchema,
+  type ExecMessage,
+  type InitMessage,
+} from "./gen/buildkit/gateway_pb.js";
 
 type Answer = NonNullable<Exclude<MessageInitShape<typeof ExecMessageSchema>, ExecMessage>["Input"]>;
 
@@ -25,7 +30,14 @@ class Inputs {
   }
 }
 
-/** @param containerOf @throws ConnectError for an id that is not known */
+/** The exit code of a process of which it is not known, as BuildKit's clients expect it. */
+const UNKNOWN_EXIT = 255;
+
+/**
+ * A process that asks for what is not there ends the whole stream with an error; one that fails in any other way has
+ * started and ended.
+ * @param containerOf @throws ConnectError for an id that is not known
+ */
 export async function* execProcesses(
   messages: AsyncIterable<ExecMessage>,
   containerOf: (id: string) => FrontendContainer,
@@ -35,25 +47,34 @@ export async function* execProcesses(
   let wake = (): void => undefined;
   let running = 0;
   let isRead = false;
+  let refused: { readonly error: unknown } | undefined;
   const send = (ProcessID: string, Input: Answer): void => {
     answers.push(create(ExecMessageSchema, { ProcessID, Input }));
     wake();
   };
   const run = async (id: string, init: InitMessage): Promise<void> => {
     running++;
-    const code = { Code: 0, Error: undefined as ReturnType<typeof statusOf> | undefined };
     try {
-      code.Code = await start(id, init, containerOf(init.ContainerID), send, (input) =>
-        inputs.get(id)!.open(input),
-      );
+      const container = containerOf(init.ContainerID);
+      let isStarted = false;
+      const onStarted = (): void => {
+        if (!isStarted) send(id, { case: "Started", value: {} });
+        isStarted = true;
+      };
+      const process = processOf(id, init, send, (input) => inputs.get(id)!.open(input), onStarted);
+      await container.check(process);
+      // one that joins others counts as started at once: a client may wait for that before it reads what others write
+      if (container.isTaken) onStarted();
+      const exit = await exitOf(() => container.run(process));
+      // one that could not be started has failed like any other
+      onStarted();
+      for (const Fd of [1, 2])
+        if (init.Fds.includes(Fd)) send(id, { case: "File", value: { Fd, EOF: true } });
+      send(id, { case: "Exit", value: exit });
+      send(id, { case: "Done", value: {} });
     } catch (error) {
-      code.Code = 1;
-      code.Error = statusOf(statusError(error));
+      refused ??= { error };
     }
-    for (const Fd of [1, 2]) if (init.Fds.includes(Fd)) send(id, { case: "File", value: { Fd, EOF: true } });
-    const { Code: exit, Error } = code;
-    send(id, { case: "Exit", value: { Code: exit, ...(Error && { Error }) } });
-    send(id, { case: "Done", value: {} });
     running--;
     wake();
   };
@@ -85,6 +106,7 @@ export async function* execProcesses(
     });
   try {
     while (answers.length > 0 || running > 0 || !isRead) {
+      if (refused) throw statusError(refused.error);
       const answer = answers.shift();
       if (answer) yield answer;
       else await new Promise<void>((resolve) => (wake = resolve));
@@ -95,15 +117,26 @@ export async function* execProcesses(
   }
 }
 
-async function start(
+async function exitOf(run: () => Promise<number>): Promise<MessageInitShape<typeof ExitMessageSchema>> {
+  try {
+    const code = await run();
+    if (code === 0) return { Code: 0 };
+    return { Code: code, Error: statusOf(new ConnectError(`exit code: ${code}`, Code.Unknown)) };
+  } catch (error) {
+    return { Code: UNKNOWN_EXIT, Error: statusOf(statusError(error)) };
+  }
+}
+
+/** @throws ConnectError */
+function processOf(
   id: string,
   { Meta, Tty, Security, secretenv, Fds }: InitMessage,
-  container: FrontendContainer,
   send: (id: string, answer: Answer) => void,
   onInput: (input: ProcessInput) => void,
-): Promise<number> {
+  onStarted: () => void,
+): ProcessRequest {
   if (!Meta || Meta.args.length === 0) throw new ConnectError("a process needs args", Code.InvalidArgument);
-  const exit = container.run({
+  return {
     args: Meta.args,
     env: Meta.env,
     cwd: Meta.cwd,
@@ -112,13 +145,14 @@ async function start(
     hasTerminal: Tty,
     secretEnv: secretenv.map(({ ID, name, optional }) => ({ ID, name, optional })),
     onOutput: (Fd, Data) => {
+      // clients expect to be told of its start first
+      onStarted();
       if (Fds.includes(Fd)) send(id, { case: "File", value: { Fd, Data: Uint8Array.from(Data) } });
     },
     onInput: (input) => {
       onInput(input);
       if (!Fds.includes(0)) input.write(undefined);
     },
-    onStarted: () => send(id, { case: "Started", value: {} }),
-  });
-  return exit;
+    onStarted,
+  };
 }

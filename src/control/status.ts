@@ -83,13 +83,14 @@ function statusOf(event: ProgressEvent): StatusInit {
     }
     case "warning": {
       const { vertex, text, about } = event;
+      const level = BigInt(event.level ?? 1);
       const short = Buffer.from(text);
-      if (!about) return { warnings: [{ vertex: warned(vertex), level: 1n, short }] };
+      if (!about) return { warnings: [{ vertex: warned(vertex), level, short }] };
       const detail = about.detail.map((line) => Buffer.from(line));
       const info = sourceInfoMessage(about.source);
       const ranges = about.ranges.map(({ start, end }) => ({ start: { ...start }, end: { ...end } }));
       return {
-        warnings: [{ vertex: warned(vertex), level: 1n, short, detail, url: about.url, info, ranges }],
+        warnings: [{ vertex: warned(vertex), level, short, detail, url: about.url, info, ranges }],
       };
     }
   }

@@ -121,7 +121,7 @@ export class ExecMounts {
     const layers = mount.input < 0 ? [] : await refs.folders(this.#inputs[mount.input], signal);
     switch (mount.mountType) {
       case "BIND":
-        if (!readonly && mount.output >= 0) {
+        if (!readonly) {
           const tree = await this.#writable(mount, signal);
           return { destination, readonly, source: { kind: "writable", tree, selector: mount.selector } };
         }

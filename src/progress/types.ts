@@ -47,6 +47,8 @@ export interface ProgressWarning {
   /** empty: about the build, not a step */
   readonly vertex: string;
   readonly text: string;
+  /** how important it is: 1 the most, which it is if nothing is said */
+  readonly level?: number;
   /** more than the line says: explanations, where to read on, the place in a Dockerfile */
   readonly about?: {
     readonly detail: readonly string[];

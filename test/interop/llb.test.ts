@@ -1,17 +1,24 @@
 // Graphs that a client sends itself: every op, and what a frontend may ask.
-import { AttestationKind, InTotoSubjectKind } from "../../src/control/gen/buildkit/gateway_pb.js";
+import {
+  AttestationKind,
+  ExecMessageSchema,
+  InTotoSubjectKind,
+  type ExecMessage,
+  type InitMessageSchema,
+} from "../../src/control/gen/buildkit/gateway_pb.js";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { digestOf } from "../../src/lib/index.js";
-import { decodeBinaryHeader, type ConnectError } from "@connectrpc/connect";
+import { Code, decodeBinaryHeader, type ConnectError } from "@connectrpc/connect";
 import { StatusSchema } from "../../src/control/gen/google/rpc/status_pb.js";
 import {
   DefinitionSchema,
   MountContentCache,
   MountType,
+  SecurityMode,
   SourceSchema,
 } from "../../src/control/gen/buildkit/ops_pb.js";
 import { MatchType, PolicyAction } from "../../src/control/gen/buildkit/policy_pb.js";
@@ -493,7 +500,8 @@ async function lookInto(output: Output): Promise<{ about: object; code: unknown;
         { dest: "/seen", resultID: id },
       ];
       await bridge.newContainer({ ContainerID: "c", Mounts: mounts }, headers);
-      const process = new Process(bridge, headers, `p${i}`, "cd /seen; cat data* made 2>/dev/null");
+      const script = "cd /seen; cat data* made 2>/dev/null; true";
+      const process = new Process(bridge, headers, `p${i}`, script);
       seen.push((await process.ended).out.trim());
       await bridge.releaseContainer({ ContainerID: "c" }, headers);
     }
@@ -505,20 +513,23 @@ async function lookInto(output: Output): Promise<{ about: object; code: unknown;
 
 describe("what a step that failed leaves behind", () => {
   it("a command: its mounts before and after", async () => {
-    const script = "echo made > /out/made; echo also > /kept/made; exit 7";
+    const script = "echo made > /out/made; echo also > /kept/made; echo too > /dropped/made; exit 7";
     const mounts = [
       { input: 0n, dest: "/", output: 0n },
       { input: -1n, dest: "/out", output: 1n },
       { input: 1n, dest: "/kept", output: 2n },
       { input: 1n, dest: "/read", output: -1n, readonly: true },
       { input: -1n, dest: "/tmp", output: -1n, mountType: MountType.TMPFS, TmpfsOpt: { size: 0n } },
+      { input: 1n, dest: "/dropped", output: -1n },
     ];
     const failing = op({ case: "exec", value: { meta: meta(script), mounts } }, [
       base(),
       mkfile("/data", "before"),
     ]);
     const { about, code, seen } = await lookInto(out(failing));
-    expect(seen).toEqual(["", "", "before", "before", "", "|", "", "made", "beforealso", "before", ""]);
+    const [before, after] = [seen.slice(0, 6), seen.slice(7)];
+    expect(before).toEqual(["", "", "before", "before", "", "before"]);
+    expect(after).toEqual(["", "made", "beforealso", "before", "", "beforetoo"]);
     expect(code).toEqual({ Code: 7 });
     expect(about).toMatchObject({ op: { exec: { meta: { args: ["/bin/sh", "-c", script] } } } });
   });
@@ -779,7 +790,7 @@ describe("a frontend's container", () => {
       const first = new Process(bridge, headers, "first", "cat /given; hostname; cat; exit 4");
       first.write("typed");
       const second = new Process(bridge, headers, "second", "echo other >&2; touch /made; exit 5");
-      expect(await second.ended).toEqual({ code: 5, out: "", err: "other\n" });
+      expect(await second.ended).toEqual({ code: 5, error: "exit code: 5", out: "", err: "other\n" });
       const third = new Process(
         bridge,
         headers,
@@ -790,11 +801,12 @@ describe("a frontend's container", () => {
       third.signal("SIGTERM");
       expect((await third.ended).code).toBe(6);
       first.write(undefined);
-      expect(await first.ended).toEqual({ code: 4, out: "giveninside\ntyped", err: "" });
-      await bridge.releaseContainer({ ContainerID: "c" }, headers);
-      await expect(bridge.releaseContainer({ ContainerID: "c" }, headers)).rejects.toThrow(
-        /released or not created/,
-      );
+      const ended = { code: 4, error: "exit code: 4", out: "giveninside\ntyped", err: "" };
+      expect(await first.ended).toEqual(ended);
+      // what failed first in it
+      const release = () => bridge.releaseContainer({ ContainerID: "c" }, headers);
+      await expect(release()).rejects.toThrow("exit code: 5");
+      await expect(release()).rejects.toThrow(/released or not created/);
       return resultID;
     });
   });
@@ -830,7 +842,8 @@ describe("a frontend's container", () => {
 
       first.write("exit 99\n");
       expect((await first.ended).code).toBe(99);
-      await bridge.releaseContainer({ ContainerID: "c" }, headers);
+      const release = bridge.releaseContainer({ ContainerID: "c" }, headers);
+      await expect(release).rejects.toThrow("exit code: 9");
       return resultID;
     });
   });
@@ -846,8 +859,9 @@ describe("a frontend's container", () => {
     };
     await client.gateway(async (gateway) => {
       const process = await start(gateway);
-      await gateway.bridge.releaseContainer({ ContainerID: "c" }, gateway.headers);
-      expect((await process.ended).code).not.toBe(0);
+      const release = gateway.bridge.releaseContainer({ ContainerID: "c" }, gateway.headers);
+      await expect(release).rejects.toThrow("context canceled");
+      expect(await process.ended).toMatchObject({ code: 255, error: "context canceled" });
       return "";
     });
     let left: Process | undefined;
@@ -856,5 +870,98 @@ describe("a frontend's container", () => {
       return "";
     });
     expect((await left!.ended).code).not.toBe(0);
+  });
+
+  it("ends its stream only for what a process cannot be given", async () => {
+    await client.gateway(async ({ bridge, headers }) => {
+      const { result } = await bridge.solve({ Definition: definition(base()) }, headers);
+      const resultID = result?.result.case === "ref" ? result.result.value.id : "";
+      const run = async (init: MessageInitShape<typeof InitMessageSchema>): Promise<ExecMessage[]> => {
+        const answers: ExecMessage[] = [];
+        const messages = async function* () {
+          const value = { ContainerID: "c", Fds: [1, 2], ...init };
+          yield create(ExecMessageSchema, { ProcessID: "p", Input: { case: "Init", value } });
+          await expect.poll(() => answers.at(-1)?.Input.case).toBe("Done");
+        };
+        for await (const answer of bridge.execProcess(messages(), headers)) answers.push(answer);
+        return answers;
+      };
+      const newContainer = (): Promise<unknown> =>
+        bridge.newContainer({ ContainerID: "c", Mounts: [{ dest: "/", resultID }] }, headers);
+      await newContainer();
+      const Meta = { args: ["true"], cwd: "/" };
+      await expect(run({ ContainerID: "none", Meta })).rejects.toThrow(/released or not created/);
+      await expect(run({ Meta, secretenv: [{ ID: "none", name: "S" }] })).rejects.toThrow(/none/);
+      const refused = await run({ Meta, Security: SecurityMode.INSECURE });
+      const kinds = refused.map(({ Input }) => Input.case);
+      expect([kinds[0], ...kinds.slice(-2)]).toEqual(["Started", "Exit", "Done"]);
+      expect(refused.at(-2)!.Input.value).toMatchObject({
+        Code: 255,
+        Error: { message: "security.insecure is not allowed" },
+      });
+      return resultID;
+    });
+  });
+
+  it("has the PATH of its platform, and a TERM in front of a terminal", async () => {
+    await client.gateway(async ({ bridge, headers }) => {
+      const { result } = await bridge.solve({ Definition: definition(base()) }, headers);
+      const resultID = result?.result.case === "ref" ? result.result.value.id : "";
+      const Mounts = [{ dest: "/", resultID }];
+      const environment = async (OS: string, Tty: boolean): Promise<string> => {
+        const platform = { OS, Architecture: "amd64" };
+        await bridge.newContainer({ ContainerID: "c", Mounts, platform }, headers);
+        let out = "";
+        let isDone = false;
+        const messages = async function* () {
+          const Meta = { args: ["/bin/busybox", "env"], cwd: "/" };
+          const value = { ContainerID: "c", Meta, Fds: [1], Tty };
+          yield create(ExecMessageSchema, { ProcessID: "p", Input: { case: "Init", value } });
+          await expect.poll(() => isDone).toBe(true);
+        };
+        for await (const { Input } of bridge.execProcess(messages(), headers)) {
+          if (Input.case === "File") out += Buffer.from(Input.value.Data).toString();
+          if (Input.case === "Done") isDone = true;
+        }
+        await bridge.releaseContainer({ ContainerID: "c" }, headers);
+        return out;
+      };
+      expect(await environment("windows", false)).toContain("PATH=c:\\Windows\\System32;c:\\Windows;");
+      expect(await environment("linux", true)).toMatch(/PATH=\/usr\/local\/sbin:[^]*TERM=xterm/);
+      return resultID;
+    });
+  });
+});
+
+describe("a frontend's requests", () => {
+  it("have to say for which build they are", async () => {
+    await client.gateway(async ({ bridge, headers }) => {
+      await expect(bridge.ping({}, headers)).resolves.toBeDefined();
+      await expect(bridge.ping({})).rejects.toThrow("no buildid found in context");
+      const unknown = { headers: { "buildkit-controlapi-buildid": "nobody" } };
+      const error = await bridge.ping({}, unknown).then(
+        () => undefined,
+        (caught: unknown) => caught as ConnectError,
+      );
+      expect([error?.code, error?.rawMessage]).toEqual([Code.NotFound, "no such job nobody"]);
+      return "";
+    });
+  });
+
+  it("warn as loudly as they say", async () => {
+    const Ref = randomUUID();
+    await client.gateway(
+      async ({ bridge, headers }) => {
+        const graph = definition(mkfile("/f", "x"));
+        const { result } = await bridge.solve({ Definition: graph }, headers);
+        await bridge.warn({ digest: "", level: 3n, short: text("careful") }, headers);
+        return result?.result.case === "ref" ? result.result.value.id : "";
+      },
+      { Ref },
+    );
+    const warnings = (await client.status(Ref)).flatMap((message) => message.warnings);
+    expect(warnings.map(({ level, short }) => [level, Buffer.from(short).toString()])).toEqual([
+      [3n, "careful"],
+    ]);
   });
 });

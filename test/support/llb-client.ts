@@ -165,6 +165,8 @@ function pushed(image: string | undefined) {
 
 export interface ProcessEnd {
   readonly code: number;
+  /** empty for one that ended well */
+  readonly error: string;
   readonly out: string;
   readonly err: string;
 }
@@ -229,16 +231,19 @@ export class Process {
     };
     const texts = this.#texts;
     let code = -1;
+    let error = "";
     for await (const { Input } of bridge.execProcess(messages.call(this), headers)) {
+      // clients give up a process whose first message is another
+      if (!this.isStarted && Input.case !== "Started") throw new Error(`${Input.case} before Started`);
       if (Input.case === "File")
         texts[Input.value.Fd] = texts[Input.value.Fd]! + new TextDecoder().decode(Input.value.Data);
       else if (Input.case === "Started") this.isStarted = true;
-      else if (Input.case === "Exit") code = Input.value.Code;
+      else if (Input.case === "Exit") [code, error] = [Input.value.Code, Input.value.Error?.message ?? ""];
       else if (Input.case === "Done") {
         isDone = true;
         this.#wake();
       }
     }
-    return { code, out: texts[1]!, err: texts[2]! };
+    return { code, error, out: texts[1]!, err: texts[2]! };
   }
 }

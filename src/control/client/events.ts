@@ -92,16 +92,21 @@ function logEvent({ vertex, stream, msg, timestamp }: VertexLog): ProgressLog {
   return { kind: "log", vertex, stream: stream === 2n ? 2 : 1, data: msg, time: at };
 }
 
-function warningEvent({ vertex, short, detail, url, info, ranges }: VertexWarning): ProgressWarning {
-  const text = Buffer.from(short).toString();
-  if (!info) return { kind: "warning", vertex, text };
+function warningEvent({ vertex, level, short, detail, url, info, ranges }: VertexWarning): ProgressWarning {
+  const base = {
+    kind: "warning",
+    vertex,
+    text: Buffer.from(short).toString(),
+    level: Number(level),
+  } as const;
+  if (!info) return base;
   const about = {
     detail: detail.map((line) => Buffer.from(line).toString()),
     url,
     source: sourceInfoOf(info),
     ranges: ranges.map(rangeOf),
   };
-  return { kind: "warning", vertex, text, about };
+  return { ...base, about };
 }
 
 function time<K extends string>(key: K, at: Timestamp | undefined): { [k in K]?: number } {
