@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { LocalCacheStore, rememberCorrupt, type CorruptBlobs } from "../cache/index.js";
 import { BlobStore, Database, FileLocks, StateDir, type Table } from "../content/index.js";
-import { messageOf } from "../lib/index.js";
+import { Limiter, messageOf } from "../lib/index.js";
 import { killLeftovers, type DnsSettings } from "../executor/index.js";
 import { workerPlatforms, type Call, type Description } from "../frontend/index.js";
 import { DockerCredentials, RegistryClient } from "../registry/index.js";
@@ -26,6 +26,8 @@ export interface EngineOptions {
   readonly cdiFolders?: readonly string[] | undefined;
   /** what steps resolve names with, where it is not the host's */
   readonly dns?: DnsSettings | undefined;
+  /** steps that run at once, of all builds; `undefined`: as many as there are */
+  readonly maxParallelism?: number | undefined;
   /** limits of garbage collection where they are not the usual ones; `undefined`: nothing is collected */
   readonly gc?: Partial<GcLimits> | undefined;
   /** where docker's config.json is */
@@ -53,13 +55,16 @@ export class Engine implements Builder {
   readonly runtime: string | undefined;
   readonly cdiFolders: readonly string[] | undefined;
   readonly dns: DnsSettings | undefined;
+  /** see `maxParallelism` */
+  readonly steps: Limiter | undefined;
   /** what is remembered of remote caches, by place */
   readonly corruptBlobs: (place: string) => CorruptBlobs;
   readonly #database: Database;
   readonly #gc: Partial<GcLimits> | undefined;
 
   /** @throws BuildError STATE_DIR_UNWRITABLE */
-  constructor({ stateDir, runtime, cdiFolders, dns, dockerConfig, gc = {} }: EngineOptions) {
+  constructor(options: EngineOptions) {
+    const { stateDir, runtime, cdiFolders, dns, maxParallelism, dockerConfig, gc = {} } = options;
     this.state = new StateDir(stateDir);
     this.#database = new Database(stateDir);
     this.blobs = new BlobStore(join(stateDir, "content"), this.state.own);
@@ -79,6 +84,7 @@ export class Engine implements Builder {
     this.runtime = runtime;
     this.cdiFolders = cdiFolders;
     this.dns = dns;
+    this.steps = maxParallelism === undefined ? undefined : new Limiter(maxParallelism);
     this.cacheMounts = new CacheMounts(this.state);
     this.locks = new FileLocks(join(stateDir, "locks"));
     this.pruning = new PruneStore(this.#parts);

@@ -121,6 +121,7 @@ export class Job {
       devices: () => readCdiDevices(engine.cdiFolders),
       runtime: engine.runtime,
       dns: engine.dns,
+      steps: engine.steps,
       log: (vertex, stream, data) =>
         this.progress.emit({ kind: "log", vertex, stream, data: new Uint8Array(data), time: Date.now() }),
       made: (ref) => {

@@ -91,14 +91,27 @@ it("reads how names are resolved, what is remembered, how registries know us", (
   expect(notes).toEqual([]);
 });
 
+it("bounds how many steps run at once", () => {
+  const parallelism = (flags: string[], toml = ""): number | undefined =>
+    settings(flags, toml).options.engine.maxParallelism;
+  expect(parallelism([])).toBeUndefined();
+  expect(parallelism([], "[worker.oci]\nmax-parallelism = 4\n")).toBe(4);
+  expect(parallelism(["--oci-max-parallelism=2"], "[worker.oci]\nmax-parallelism = 4\n")).toBe(2);
+  expect(parallelism(["--oci-max-parallelism=0"])).toBeUndefined();
+  expect(parallelism(["--oci-max-parallelism=num-cpu"])).toBeGreaterThan(0);
+});
+
 it("names what it does not have, and what is wrong", () => {
-  const toml = `unheard = 1\n[otel]\nsocketPath = "/s"\n[worker.oci]\nmax-parallelism = 4\n`;
+  const toml = `unheard = 1\n[otel]\nsocketPath = "/s"\n[worker.oci]\napparmor-profile = "x"\n`;
   expect(settings(["--oci-cni-config-path=/x"], toml).notes).toEqual([
     `the configuration's "unheard" is not known`,
     `the configuration's "otel.socketPath" has no effect`,
-    `the configuration's "worker.oci.max-parallelism" has no effect`,
+    `the configuration's "worker.oci.apparmor-profile" has no effect`,
     "--oci-cni-config-path has no effect",
   ]);
+  expect(() => settings(["--oci-max-parallelism=many"])).toThrow(
+    /should be positive integer, 0 for unlimited/,
+  );
   expect(() => settings([], "not toml")).toThrow(/failed to parse config/);
   expect(() => settings(["--tlscert", "/c"])).toThrow(
     "you must specify key and cert file if one is specified",

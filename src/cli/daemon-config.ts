@@ -1,6 +1,7 @@
 // The daemon's settings: buildkitd's flags, its TOML file below them.
 // Source of the names: BuildKit's docs/buildkitd.toml.md and `buildkitd --help`.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { parse } from "smol-toml";
 import type { DaemonOptions, HistoryLimits } from "../control/index.js";
@@ -22,7 +23,6 @@ const IDLE_FLAGS = [
   "containerd-worker",
   "oci-cni-binary-dir",
   "oci-cni-config-path",
-  "oci-max-parallelism",
   "oci-worker-apparmor-profile",
   "oci-worker-no-process-sandbox",
   "oci-worker-platform",
@@ -57,6 +57,7 @@ const KEYS = [
   "worker.oci.enabled",
   "worker.oci.binary",
   "worker.oci.labels.*",
+  "worker.oci.max-parallelism",
   "worker.oci.gc",
   "worker.oci.gcpolicy",
   "worker.oci.gckeepstorage",
@@ -135,6 +136,7 @@ export function daemonSettings(
         runtime: flags.string("oci-worker-binary") || text(oci, "binary") || env["BLUEKILN_RUNTIME"],
         cdiFolders: cdiFolders(flags, cdi),
         dns: dnsSettings(table(config, "dns")),
+        maxParallelism: maxParallelism(flags.string("oci-max-parallelism"), oci["max-parallelism"]),
         gc: usesGc ? gcLimits(oci, flags) : undefined,
       },
       addresses: addresses.length > 0 ? addresses : [DEFAULT_ADDRESS],
@@ -255,6 +257,18 @@ function provenanceEnvironment(folder: string): Record<string, GoValue> {
     }
   });
   return Object.assign({}, ...objects) as Record<string, GoValue>;
+}
+
+/** @returns `undefined` for no bound @throws BuildError FLAG_INVALID */
+function maxParallelism(flag: string, configured: unknown): number | undefined {
+  const wish = flag || (typeof configured === "number" ? String(configured) : "0");
+  const count = wish === "num-cpu" ? availableParallelism() : /^\d+$/.test(wish) ? Number(wish) : undefined;
+  if (count === undefined)
+    throw new BuildError(
+      "FLAG_INVALID",
+      `failed to parse oci-max-parallelism, should be positive integer, 0 for unlimited, or 'num-cpu' for setting to the number of CPUs: ${JSON.stringify(wish)}`,
+    );
+  return count || undefined;
 }
 
 function dnsSettings(dns: Table): DnsSettings | undefined {

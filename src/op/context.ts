@@ -6,7 +6,7 @@ import type { Session } from "../session/index.js";
 import type { CacheMounts, Ref, RefStore } from "../snapshot/index.js";
 import type { HttpSource, ImageSource } from "../source/index.js";
 import type { Worker } from "../worker/index.js";
-import { digestOf, type Digest } from "../lib/index.js";
+import { digestOf, type Digest, type Limiter } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { LeftBehind } from "./left-behind.js";
 
@@ -28,6 +28,8 @@ export interface OpContext {
   readonly runtime: string | undefined;
   /** of containers, where it is not the host's */
   readonly dns: DnsSettings | undefined;
+  /** bounds how many steps run at once, if anything does */
+  readonly steps: Limiter | undefined;
   /** output of a step's command */
   readonly log: (vertex: Digest, stream: 1 | 2, data: Uint8Array) => void;
   /** a step has made a layer that will be packed: time to begin */

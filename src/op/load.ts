@@ -3,6 +3,7 @@ import { BuildError, type Digest } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Edge, Op, Vertex } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
+import { BoundedOp } from "./bounded.js";
 import { BuildOp } from "./build-op.js";
 import { checkOp } from "./check-op.js";
 import { DiffOp } from "./diff-op.js";
@@ -17,6 +18,9 @@ export interface LoadedGraph {
   /** what the definition returns */
   readonly target: Edge;
 }
+
+/** Kinds of steps that take a turn where there are only so many. */
+const BOUNDED: ReadonlySet<string> = new Set(["source", "exec", "file"]);
 
 /** @throws BuildError LLB_INVALID, NOT_ALLOWED */
 export function loadDefinition(
@@ -45,7 +49,7 @@ export function loadDefinition(
       ignoreCache: metadata.ignoreCache,
       isSource: op.kind === "source",
       isKept: op.kind === "source" && /^(?:docker-image|git|https?):\/\//.test(op.source.identifier),
-      op: opOf(),
+      op: BOUNDED.has(op.kind) && context.steps ? new BoundedOp(opOf(), context.steps) : opOf(),
     });
     function opOf(): Op<RefResult> {
       switch (op.kind) {

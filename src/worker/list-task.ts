@@ -25,7 +25,7 @@ function entryOf(path: BytePath, name: string): TreeEntry {
     mode: Number(stat.mode),
     uid: Number(stat.uid),
     gid: Number(stat.gid),
-    size: stat.isFile() ? Number(stat.size) : 0,
+    size: stat.isDirectory() ? 0 : Number(stat.size),
     modTime: stat.mtimeNs,
     linkname: stat.isSymbolicLink() ? textOf(readLink(path)) : "",
     device: isDevice ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 },

@@ -336,6 +336,25 @@ describe("a frontend", () => {
       );
       const { stat } = await bridge.statFile({ Ref, Path: "/dir" }, headers);
       expect(stat).toMatchObject({ path: "dir", mode: 2 ** 31 + 0o750 });
+      const linked = out(
+        op(
+          {
+            case: "exec",
+            value: { meta: meta("ln -s target /link"), mounts: [{ input: 0n, dest: "/", output: 0n }] },
+          },
+          [base()],
+        ),
+      );
+      const { result: second } = await bridge.solve({ Definition: definition(linked) }, headers);
+      const links = await bridge.readDir(
+        {
+          Ref: second?.result.case === "ref" ? second.result.value.id : "",
+          DirPath: "/",
+          IncludePattern: "link",
+        },
+        headers,
+      );
+      expect(links.entries).toMatchObject([{ path: "link", linkname: "target", size: 6n }]);
       await expect(bridge.statFile({ Ref, Path: "/none" }, headers)).rejects.toThrow(/no such file/);
       await expect(bridge.readFile({ Ref, FilePath: "/../../etc/passwd" }, headers)).rejects.toThrow(
         /no such file/,
