@@ -13,7 +13,17 @@ import {
   StorageSharedKeyCredential,
 } from "@azure/storage-blob";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { bluekiln, KEY, makeContext, startServices, type Services } from "../support/services.js";
+import {
+  bluekiln,
+  freePort,
+  KEY,
+  makeContext,
+  startAzure,
+  startServices,
+  type Services,
+} from "../support/services.js";
+// @ts-expect-error plain JavaScript, shared with the golden runner
+import { waitFor } from "../golden/lib/services.mjs";
 
 let services: Services;
 const credential = new StorageSharedKeyCredential("devstoreaccount1", KEY);
@@ -44,6 +54,19 @@ function roundTrip(cache: string, env: Record<string, string> = {}): string {
   expect(first.stderr).not.toContain("ERROR");
   return build().stderr;
 }
+
+it("an account key, with an API that older servers know too", async () => {
+  const port = await freePort();
+  const azurite = startAzure(join(services.work, "strict"), port);
+  try {
+    await (waitFor as (port: number) => Promise<void>)(port);
+    const url = `http://127.0.0.1:${port}/devstoreaccount1`;
+    const cache = `type=azblob,name=strict,account_url=${url},account_name=devstoreaccount1,secret_access_key=${KEY}`;
+    expect(roundTrip(cache)).toMatch(/COPY f \/\n#\d+ CACHED/);
+  } finally {
+    azurite.kill("SIGKILL");
+  }
+});
 
 it("an account SAS in the URL", () => {
   const sas = generateAccountSASQueryParameters(

@@ -1,7 +1,8 @@
 // One container, as all exports and imports of a build share it: the connection, the bound on requests in flight, what
 // is known to be there. Single requests go through the Azure SDK; when they are made, and made again, is ours.
 import { Limiter, type BuildError } from "../../lib/index.js";
-import type { ContainerClient } from "@azure/storage-blob";
+import type { CompatResponse, RequestPolicy, WebResourceLike } from "@azure/core-http-compat";
+import type { BlobServiceClient, ContainerClient } from "@azure/storage-blob";
 import { explain, failureOf, isIdentityError, StallError, statusOf } from "./errors.js";
 import { ELSEWHERE } from "./pieces.js";
 import { retrying, RetryBudget } from "./retry.js";
@@ -9,6 +10,8 @@ import type { AzblobConfig, FilePart, RequestFlow, Take } from "./types.js";
 
 /** Requests at once. */
 const IN_FLIGHT = 32;
+/** Has all that is used here; servers other than Azure's own don't take the SDK's, which is the newest. */
+const API_VERSION = "2019-12-12";
 /** Pages of 5,000 names that a listing may have; a container with more is asked blob by blob. */
 const MAX_PAGES = 4;
 /** Bodies that break are asked for again by us. */
@@ -356,30 +359,36 @@ function conditionsOf({ isNew, etag }: WriteCondition): { ifNoneMatch?: string; 
 
 /** @param anonymous without an identity, where nothing else signs requests */
 async function connect(config: AzblobConfig, anonymous = false): Promise<ContainerClient> {
-  const { BlobServiceClient, StorageSharedKeyCredential, newPipeline } = await import("@azure/storage-blob");
+  const { AnonymousCredential, BlobServiceClient, newPipeline, StorageSharedKeyCredential } =
+    await import("@azure/storage-blob");
   const { httpClient } = await import("./http-client.js");
   const { accountUrl, accountName, accountKey, connectionString, sas, container } = config;
   // tries are counted here, not there
+  const retryOptions = { maxTries: 1, tryTimeoutInMs: 600_000 };
   const client = httpClient((signal) => Attempt.of(signal));
-  const options = { retryOptions: { maxTries: 1, tryTimeoutInMs: 600_000 }, httpClient: client };
-  if (connectionString)
-    return BlobServiceClient.fromConnectionString(connectionString.reveal(), options).getContainerClient(
-      container,
-    );
-  if (accountKey) {
-    const credential = new StorageSharedKeyCredential(accountName, accountKey.reveal());
-    return new BlobServiceClient(accountUrl, newPipeline(credential, options)).getContainerClient(container);
+  const at = (url: string, credential: BlobServiceClient["credential"]): ContainerClient => {
+    const pipeline = newPipeline(credential, { retryOptions, httpClient: client });
+    pipeline.factories.push({ create: (next) => ({ sendRequest: (request) => inVersion(request, next) }) });
+    return new BlobServiceClient(url, pipeline).getContainerClient(container);
+  };
+  if (connectionString) {
+    const { url, credential } = BlobServiceClient.fromConnectionString(connectionString.reveal());
+    return at(url, credential);
   }
-  if (sas)
-    return new BlobServiceClient(`${accountUrl}?${sas.reveal()}`, undefined, options).getContainerClient(
-      container,
-    );
-  if (anonymous) return new BlobServiceClient(accountUrl, undefined, options).getContainerClient(container);
+  if (accountKey) return at(accountUrl, new StorageSharedKeyCredential(accountName, accountKey.reveal()));
+  if (sas) return at(`${accountUrl}?${sas.reveal()}`, new AnonymousCredential());
+  if (anonymous) return at(accountUrl, new AnonymousCredential());
   const { DefaultAzureCredential } = await import("@azure/identity");
   const { clientId, tenantId } = config;
   const credential = new DefaultAzureCredential({
     ...(clientId !== undefined && { managedIdentityClientId: clientId, workloadIdentityClientId: clientId }),
     ...(tenantId !== undefined && { tenantId }),
   });
-  return new BlobServiceClient(accountUrl, credential, options).getContainerClient(container);
+  return at(accountUrl, credential);
+}
+
+/** Before it is signed. */
+function inVersion(request: WebResourceLike, next: RequestPolicy): Promise<CompatResponse> {
+  request.headers.set("x-ms-version", API_VERSION);
+  return next.sendRequest(request);
 }

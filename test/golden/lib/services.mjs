@@ -48,7 +48,6 @@ export function startAzurite(folder, port, options = []) {
     main,
     "--silent",
     "--disableTelemetry",
-    "--skipApiVersionCheck",
     "--location",
     folder,
     "--blobHost",
