@@ -19,7 +19,7 @@ file.base file.rm.wildcard file.copy.includeexcludepatterns file.rm.nofollowsyml
 file.copy.alwaysreplaceexistingdestpaths file.copy.modestring file.symlink.create
 constraints platform meta.ignorecache meta.description meta.exportcache
 mergeop diffop source.policy gc.freespacefilter history.filter exporter.image.annotations exporter.image.attestations
-exporter.sourcedateepoch exporter.multiple cache.azblob
+exporter.session exporter.sourcedateepoch exporter.multiple cache.azblob
 `;
 
 const FRONTEND = `

@@ -10,7 +10,7 @@ import { RegistryClient } from "../registry/index.js";
 import type { Builds } from "./builds.js";
 import { DaemonBuild } from "./daemon-build.js";
 import { statusError, statusOf } from "./errors.js";
-import { exportRequest } from "./exporters.js";
+import { exportRequest, lateOutputs } from "./exporters.js";
 import { runFrontendImage } from "./frontend-image.js";
 import { cacheImports } from "./frontend-attrs.js";
 import type { Control, SolveRequest, UsageRecordSchema } from "./gen/buildkit/control_pb.js";
@@ -171,6 +171,7 @@ async function startBuild(
     frontendImage: (build, wanted) => runFrontendImage(build, wanted, options),
     policy: new SourcePolicy(request.SourcePolicy ? [request.SourcePolicy] : []),
     exports: exportRequest(request, session, options.environment, signal),
+    lateOutputs: (result) => lateOutputs(request, result, session, signal),
     provenanceEnvironment: options.provenanceEnvironment ?? {},
     log,
     signal,

@@ -12,6 +12,7 @@ import {
   type Engine,
   type ExportRequest,
   type Outcomes,
+  type Output,
   type ProvenanceRequest,
   type Solution,
 } from "../builder/index.js";
@@ -65,6 +66,8 @@ export interface DaemonBuildOptions {
   readonly registry: RegistryClient;
   readonly entitlements: ReadonlySet<string>;
   readonly exports: ExportRequest;
+  /** more outputs, which depend on the result */
+  readonly lateOutputs: (result: Result) => Promise<readonly Output[]>;
   readonly policy: SourcePolicy;
   /** see DaemonOptions */
   readonly provenanceEnvironment: Readonly<Record<string, GoValue>>;
@@ -271,7 +274,9 @@ export class DaemonBuild {
 
   /** @param requested the platforms that the client asked for @returns what clients are told of the build */
   async export(result: Result, requested: string | undefined): Promise<Record<string, unknown>> {
-    const request = { ...this.#options.exports, provenance: () => this.#provenance };
+    const { exports, lateOutputs } = this.#options;
+    const outputs = [...exports.outputs, ...(await lateOutputs(result))];
+    const request = { ...exports, outputs, provenance: () => this.#provenance };
     const refOf = (id: string): Solution | undefined => this.ref(id);
     const outcomes = outcomesOf(result, refOf, await predicatesOf(result, this.job, refOf));
     await this.#verify(requested ?? formatPlatform(hostPlatform()), outcomes);

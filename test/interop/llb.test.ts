@@ -21,6 +21,7 @@ import {
   SecurityMode,
   SourceSchema,
 } from "../../src/control/gen/buildkit/ops_pb.js";
+import { Exporter } from "../../src/control/gen/buildkit/exporter_pb.js";
 import { MatchType, PolicyAction } from "../../src/control/gen/buildkit/policy_pb.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDaemon, type TestDaemon } from "../support/daemon.js";
@@ -983,4 +984,36 @@ describe("a frontend's requests", () => {
       [3n, "careful"],
     ]);
   });
+});
+
+it("a client names outputs once it knows the result", async () => {
+  const name = `${services.registry}/late:1`;
+  const seen: { metadata: string[]; names: string[] }[] = [];
+  const Ref = randomUUID();
+  const late = new LlbClient(daemon.socket, {
+    methods: ["/moby.exporter.v1.Exporter/FindExporters"],
+    routes: (router) => {
+      router.service(Exporter, {
+        findExporters: async ({ metadata, refs }) => {
+          const { entries } = await late.bridge(Ref).readDir({ Ref: refs[0]!, DirPath: "/" });
+          seen.push({ metadata: Object.keys(metadata), names: entries.map(({ path }) => path) });
+          return { exporters: [{ Type: "image", Attrs: { name, push: "true", compression: "zstd" } }] };
+        },
+      });
+    },
+  });
+  try {
+    const { ExporterResponse } = await late.gateway(
+      async ({ bridge, headers }) => {
+        const { result } = await bridge.solve({ Definition: definition(mkfile("/f", "x")) }, headers);
+        const id = result?.result.case === "ref" ? result.result.value.id : "";
+        return { result: { case: "ref", value: { id } }, metadata: { about: text("it") } };
+      },
+      { Ref, EnableSessionExporter: true },
+    );
+    expect(seen).toEqual([{ metadata: ["about"], names: ["f"] }]);
+    expect(ExporterResponse["image.name"]).toBe(name);
+  } finally {
+    late.close();
+  }
 });

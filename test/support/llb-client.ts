@@ -1,10 +1,10 @@
 // A client that sends graphs itself, as buildctl and BuildKit's library do.
 import { randomUUID } from "node:crypto";
-import { connect as connectHttp2, type ClientHttp2Session } from "node:http2";
+import { connect as connectHttp2, createServer, type ClientHttp2Session } from "node:http2";
 import { connect } from "node:net";
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { createClient, type CallOptions, type Client } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { createClient, type CallOptions, type Client, type ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
 import {
   Control,
   type BuildHistoryEvent,
@@ -21,6 +21,7 @@ import {
 import { DefinitionSchema, OpSchema, type Definition } from "../../src/control/gen/buildkit/ops_pb.js";
 import type { RuleSchema } from "../../src/control/gen/buildkit/policy_pb.js";
 import { TraceService } from "../../src/control/gen/opentelemetry/trace_pb.js";
+import { TunnelSocket } from "../../src/control/session/tunnel.js";
 import { digestOf } from "../../src/lib/index.js";
 
 export interface Node {
@@ -63,7 +64,11 @@ export class LlbClient {
   readonly #session: ClientHttp2Session;
   readonly #id = randomUUID();
 
-  constructor(socket: string) {
+  /** @param serves what the session offers to the daemon: its methods, and who answers them */
+  constructor(
+    socket: string,
+    serves?: { readonly methods: readonly string[]; readonly routes: (router: ConnectRouter) => void },
+  ) {
     const options = { createConnection: () => connect(socket) };
     const transport = createGrpcTransport({ baseUrl: "http://daemon", nodeOptions: options });
     this.control = createClient(Control, transport);
@@ -76,8 +81,22 @@ export class LlbClient {
       ":path": "/moby.buildkit.v1.Control/Session",
       "content-type": "application/grpc",
       "x-docker-expose-session-uuid": this.#id,
+      ...(serves && { "x-docker-expose-session-grpc-method": [...serves.methods] }),
     });
-    stream.on("error", () => undefined).resume();
+    stream.on("error", () => undefined);
+    if (!serves) {
+      stream.resume();
+      return;
+    }
+    const server = createServer(connectNodeAdapter({ routes: serves.routes }));
+    server.on("session", (session) => session.on("error", () => undefined));
+    server.emit("connection", new TunnelSocket(stream));
+  }
+
+  /** What a frontend of a build may ask. */
+  bridge(ref: string): Pick<Gateway["bridge"], "readDir"> {
+    const headers = { headers: { "buildkit-controlapi-buildid": ref } };
+    return { readDir: (request) => this.#bridge.readDir(request, headers) };
   }
 
   close(): void {

@@ -14,6 +14,11 @@ import type { Moved } from "../../progress/index.js";
 import type { Credentials, CredentialSource } from "../../registry/index.js";
 import type { FolderSelection, Session } from "../../session/index.js";
 import { CredentialsRequestSchema, CredentialsResponseSchema } from "../gen/buildkit/auth_pb.js";
+import {
+  FindExportersRequestSchema,
+  FindExportersResponseSchema,
+  type ExporterRequest,
+} from "../gen/buildkit/exporter_pb.js";
 import { GetSecretRequestSchema, GetSecretResponseSchema } from "../gen/buildkit/secrets_pb.js";
 import { CheckAgentRequestSchema, CheckAgentResponseSchema } from "../gen/buildkit/ssh_pb.js";
 import type { Call, Channel } from "../grpc.js";
@@ -209,6 +214,20 @@ export class RemoteSession implements Session, CredentialSource {
       if (isMissing(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Outputs that the client wants now that there is a result. @param refs the result's references */
+  async findExporters(
+    metadata: Readonly<Record<string, Uint8Array>>,
+    refs: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly ExporterRequest[]> {
+    const path = "/moby.exporter.v1.Exporter/FindExporters";
+    if (!this.#serves(path)) return [];
+    const request = { metadata: { ...metadata }, refs: [...refs] };
+    const schemas = [FindExportersRequestSchema, FindExportersResponseSchema] as const;
+    const { exporters } = await this.#options.channel.unary(path, ...schemas, request, this.#during(signal));
+    return exporters;
   }
 
   /** Sends a folder to where the client wants an output. @param exporter which of the build's outputs */
