@@ -12,6 +12,7 @@ import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { startDemoServices } from "../scripts/demo-services.mjs";
 import { startProxy } from "./proxy.mjs";
+import { stepTime } from "./step-time.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -77,15 +78,7 @@ class Daemon {
     const run = this.#ctl(build);
     const whole = (performance.now() - start) / 1000;
     if (run.status !== 0) throw new Error(run.stderr.slice(-2000));
-    const vertices = run.stderr.split("\n").flatMap((line) => {
-      try {
-        return JSON.parse(line).vertexes ?? [];
-      } catch {
-        return [];
-      }
-    });
-    const found = vertices.find(({ name, completed }) => completed && name.startsWith(step));
-    const own = found && (Date.parse(found.completed) - Date.parse(found.started)) / 1000;
+    const own = stepTime(run.stderr, step);
     const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
     const peak = Number(/VmHWM:\s*(\d+)/.exec(status)[1]) / 1024;
     return { own, whole, processor: this.#processorTime() - before, peak };

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startDemoServices } from "../scripts/demo-services.mjs";
 import { startProxy } from "./proxy.mjs";
+import { stepTime } from "./step-time.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -43,16 +44,7 @@ function bluekiln(step, args) {
   const whole = (performance.now() - start) / 1000;
   if (run.status !== 0) throw new Error(run.stderr.slice(-2000));
   const peak = Number(readFileSync(file, "utf8")) / 1024;
-  const vertices = run.stderr.split("\n").flatMap((line) => {
-    try {
-      return JSON.parse(line).vertexes ?? [];
-    } catch {
-      return [];
-    }
-  });
-  const found = vertices.find(({ name, completed }) => completed && name.startsWith(step));
-  const own = found ? (Date.parse(found.completed) - Date.parse(found.started)) / 1000 : whole;
-  return { own, peak };
+  return { own: stepTime(run.stderr, step) ?? whole, peak };
 }
 
 /** Downloads the layers alone. @returns seconds and peak memory in MiB */
