@@ -2,7 +2,7 @@
 import type { NetMode, SecurityMode } from "../llb/index.js";
 import { ExecMounts, ExitError, secretVariables, type OpContext } from "../op/index.js";
 import type { Mount, SecretEnv } from "../llb/index.js";
-import { BuildError } from "../lib/index.js";
+import { BuildError, defaultPath } from "../lib/index.js";
 import type { ProcessInput } from "../worker/index.js";
 import type { RefResult } from "../cache/index.js";
 import type { Solution } from "./job.js";
@@ -30,11 +30,6 @@ export interface ProcessRequest {
   readonly onInput: (input: ProcessInput) => void;
   readonly onStarted: () => void;
 }
-
-const PATHS: Readonly<Record<string, string>> = {
-  linux: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-  windows: "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0",
-};
 
 export class FrontendContainer {
   readonly #context: OpContext;
@@ -107,7 +102,7 @@ export class FrontendContainer {
     const has = (name: string): boolean => env.some((entry) => entry.startsWith(`${name}=`));
     return [
       ...env,
-      ...(has("PATH") ? [] : [`PATH=${PATHS[this.#request.os] ?? PATHS["linux"]!}`]),
+      ...(has("PATH") ? [] : [`PATH=${defaultPath(this.#request.os)}`]),
       ...(hasTerminal !== true || has("TERM") ? [] : ["TERM=xterm"]),
       ...(await secretVariables(this.#context, secretEnv)),
     ];

@@ -11,7 +11,7 @@ import {
   SPDX,
   type FrontendOutcome,
 } from "../frontend/index.js";
-import { BuildError, goJson, messageOf } from "../lib/index.js";
+import { BuildError, defaultPath, goJson, messageOf } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import {
   AttestationKind,
@@ -214,7 +214,7 @@ function emptyConfig({ Architecture, OS, Variant }: Platform): string {
     architecture: Architecture,
     os: OS,
     variant: Variant || undefined,
-    config: { Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], WorkingDir: "/" },
+    config: { Env: [`PATH=${defaultPath()}`], WorkingDir: "/" },
     rootfs: { type: "layers", diff_ids: null },
   });
 }

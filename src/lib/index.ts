@@ -1,3 +1,4 @@
+export * from "./default-path.js";
 export * from "./digest.js";
 export * from "./errors.js";
 export * from "./go-bool.js";

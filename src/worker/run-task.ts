@@ -23,7 +23,7 @@ import {
 } from "../executor/index.js";
 import { join, lstatMaybe, resolveInRoot } from "../layer/index.js";
 import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
-import { BuildError } from "../lib/index.js";
+import { BuildError, defaultPath } from "../lib/index.js";
 import { makeFolders } from "./copy.js";
 import type { Mounts } from "./mounts.js";
 import type { ExecTask, RunMount, RunTask } from "./types.js";
@@ -158,7 +158,7 @@ export async function execTask(
 
 function withPath(env: readonly string[]): readonly string[] {
   if (env.some((entry) => entry.startsWith("PATH="))) return env;
-  return ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...env];
+  return [`PATH=${defaultPath()}`, ...env];
 }
 
 function hostsFile(task: RunTask): string {

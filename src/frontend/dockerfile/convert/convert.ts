@@ -1,5 +1,6 @@
 // A Dockerfile to one graph and one image config for one platform: which stages are needed, what they stand on, their
 // instructions in order.
+import { defaultPath } from "../../../lib/index.js";
 import { marshal, type Output, type Platform, type SourceInfo } from "../../../llb/index.js";
 import type { FrontendHost, FrontendRequest, FrontendResult, Outline, ScanTargets } from "../../types.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
@@ -25,7 +26,7 @@ import { expandWord, type Expansion } from "../shell/index.js";
 import { SourceError, withLocation } from "../source-error.js";
 import { ConvertContext } from "./context.js";
 import { dispatch, type CommandSources } from "./dispatch.js";
-import { cloneImage, DEFAULT_PATH, emptyImage, encodeImageConfig } from "./image-config.js";
+import { cloneImage, emptyImage, encodeImageConfig } from "./image-config.js";
 import { parsePlatform } from "./platform.js";
 import { setEnv, splitEnv, type StageState } from "./stage-state.js";
 import { BaseResolver, SCRATCH } from "./base-image.js";
@@ -383,7 +384,7 @@ class Conversion {
   #initFromImage(state: StageState): void {
     const { config } = state.image;
     const env = config.Env ?? [];
-    if (!env.some((entry) => splitEnv(entry)[0] === "PATH")) config.Env = [...env, `PATH=${DEFAULT_PATH}`];
+    if (!env.some((entry) => splitEnv(entry)[0] === "PATH")) config.Env = [...env, `PATH=${defaultPath()}`];
     for (const entry of config.Env ?? []) {
       const [key, value] = splitEnv(entry);
       state.env = setEnv(state.env, key, value);

@@ -1,6 +1,6 @@
 // The image config while instructions change it. Field order is Go's struct order (Docker's image spec), because the
 // bytes of `config` reach the image unchanged.
-import { goJson, sorted, type GoValue } from "../../../lib/index.js";
+import { defaultPath, goJson, sorted, type GoValue } from "../../../lib/index.js";
 import type { Platform } from "../../../llb/index.js";
 import type { Healthcheck } from "../instructions/index.js";
 
@@ -42,8 +42,6 @@ export interface ImageConfig {
   config: ContainerConfig;
 }
 
-export const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 export function emptyImage(platform: Platform): ImageConfig {
   return {
     architecture: platform.Architecture,
@@ -51,7 +49,7 @@ export function emptyImage(platform: Platform): ImageConfig {
     os: platform.OS,
     rootfs: { type: "layers", diff_ids: null },
     history: [],
-    config: { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: "/" },
+    config: { Env: [`PATH=${defaultPath()}`], WorkingDir: "/" },
   };
 }
 
