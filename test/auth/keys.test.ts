@@ -84,22 +84,52 @@ it("an account SAS in the URL", () => {
   ).toContain("CACHED");
 });
 
+function containerSas(containerName: string, rights: string, expiresOn = tomorrow): string {
+  const permissions = ContainerSASPermissions.parse(rights);
+  const values = { containerName, permissions, protocol: SASProtocol.HttpsAndHttp, expiresOn };
+  const sas = generateBlobSASQueryParameters(values, credential).toString();
+  return `container=${containerName},account_url=${services.azure}?${sas},account_name=devstoreaccount1`;
+}
+
 it("a SAS for one container, which may not make containers", async () => {
-  await new BlobServiceClient(services.azure, credential).getContainerClient("one").createIfNotExists();
-  const sas = generateBlobSASQueryParameters(
-    {
-      containerName: "one",
-      permissions: ContainerSASPermissions.parse("rwlc"),
-      protocol: SASProtocol.HttpsAndHttp,
-      expiresOn: tomorrow,
-    },
-    credential,
-  ).toString();
-  expect(
-    roundTrip(
-      `type=azblob,name=sas,container=one,account_url=${services.azure}?${sas},account_name=devstoreaccount1`,
-    ),
-  ).toContain("CACHED");
+  await new BlobServiceClient(services.azure, credential).createContainer("one");
+  expect(roundTrip(`type=azblob,name=sas,${containerSas("one", "rwlc")}`)).toContain("CACHED");
+});
+
+it("what a SAS lacks is told, and nothing of the SAS itself", async () => {
+  await new BlobServiceClient(services.azure, credential).createContainer("bound");
+  const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "bound" });
+  const build = (place: string) => {
+    const args = ["--cache-to", `type=azblob,name=sas,${place}`, context];
+    return bluekiln(["build", "--state-dir", mkdtempSync(join(services.work, "state-")), ...args]);
+  };
+  const readOnly = build(containerSas("bound", "rl"));
+  expect(readOnly.status).toBe(1);
+  expect(readOnly.stderr).toMatch(
+    /AuthorizationPermissionMismatch \(403\); the SAS has the rights "rl"; it takes/,
+  );
+  const expired = build(containerSas("bound", "rwlc", new Date("2024-05-06T07:08:09Z")));
+  expect(expired.status).toBe(1);
+  expect(expired.stderr).toContain("the SAS expired at 2024-05-06T07:08:09Z");
+  expect(readOnly.stderr + expired.stderr).not.toContain("sig=");
+});
+
+it("a wrong key is told, and is not in what is told", () => {
+  const wrong = Buffer.from("a wrong key, but one of a key's form").toString("base64");
+  const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /\n", f: "wrong" });
+  const place = `account_url=${services.azure},account_name=devstoreaccount1,secret_access_key=${wrong}`;
+  const state = mkdtempSync(join(services.work, "state-"));
+  const { status, stderr } = bluekiln([
+    "build",
+    "--state-dir",
+    state,
+    "--cache-to",
+    `type=azblob,name=wrong,${place}`,
+    context,
+  ]);
+  expect(status).toBe(1);
+  expect(stderr).toContain("the account key is wrong or not that of account devstoreaccount1");
+  expect(stderr).not.toContain(wrong);
 });
 
 it("a connection string from the environment", () => {

@@ -1,5 +1,6 @@
 // What went wrong in Azure, in words that mend it.
 import { BuildError, codeOf, messageOf } from "../../lib/index.js";
+import { refusal } from "./refusal.js";
 import type { RequestFailure } from "./retry.js";
 import type { AzblobConfig } from "./types.js";
 
@@ -49,6 +50,13 @@ export function isIdentityError(error: unknown): boolean {
   return isUnsent || /^(ChainedToken|Aggregate|Credential)|AuthenticationError$/.test(error.name);
 }
 
+/** What Entra says of an identity that it knows but refuses, or why it could not be asked. */
+function refusedBy(error: unknown): string {
+  const text = messageOf(error);
+  const said = /\bAADSTS\d+:[^.\n"]*/.exec(text)?.[0] ?? /^More details:\n(.*)$/m.exec(text)?.[1];
+  return said === undefined ? "" : `: ${said}`;
+}
+
 export function explain(error: unknown, what: string, config: AzblobConfig): BuildError {
   if (error instanceof BuildError) return error;
   const status = statusOf(error);
@@ -56,42 +64,21 @@ export function explain(error: unknown, what: string, config: AzblobConfig): Bui
   const where = `${config.accountUrl}/${config.container}`;
   const failed = (name: string, text: string, cause?: unknown): BuildError =>
     new BuildError(name, `azblob: cannot ${what} in ${where}: ${text}`, { cause });
-  if (status === 403)
-    return failed(
-      "AZBLOB_FORBIDDEN",
-      `${code ?? "forbidden"} (403); ${skewOf(error) ?? forbiddenHint(config)}`,
-    );
-  if (status === 404) return failed("AZBLOB_NOT_FOUND", `${code ?? "not found"} (404)`);
-  if (status !== undefined) return failed("AZBLOB_FAILED", `${code ?? ""} (${status})`);
   if (isIdentityError(error)) {
     return failed(
       "AZBLOB_NO_IDENTITY",
-      "no Azure identity gave a token (environment, workload identity, managed identity, az and azd logins); " +
+      `no Azure identity gave a token (environment, workload identity, managed identity, az and azd logins)${refusedBy(error)}; ` +
         "give secret_access_key, a SAS in account_url or AZURE_STORAGE_CONNECTION_STRING, or sign in",
       error,
     );
   }
+  const date = (error as AzureError).response?.headers?.get("date");
+  const hint = status === undefined ? undefined : refusal({ status, code, date }, config);
+  if (hint !== undefined) return failed("AZBLOB_FORBIDDEN", `${code ?? "forbidden"} (${status}); ${hint}`);
+  if (status === 404) return failed("AZBLOB_NOT_FOUND", `${code ?? "not found"} (404)`);
+  if (status !== undefined) return failed("AZBLOB_FAILED", `${code ?? ""} (${status})`);
   const first = messageOf(error)
     .split("\n")[0]!
     .replace(/\?[^\s"]*sig=[^\s"]*/g, "?[redacted]");
   return failed("AZBLOB_UNREACHABLE", first);
-}
-
-/** A clock that is off makes every signature wrong; Azure takes a quarter of an hour. */
-function skewOf(error: unknown): string | undefined {
-  const date = Date.parse((error as AzureError).response?.headers?.get("date") ?? "");
-  const minutes = Math.round((Date.now() - date) / 60_000);
-  if (Number.isNaN(minutes) || Math.abs(minutes) < 14) return undefined;
-  return `the clock of this machine is ${Math.abs(minutes)} minutes ${minutes < 0 ? "slow" : "fast"}`;
-}
-
-/** What is most likely wrong depends on how the requests are signed. */
-function forbiddenHint({ accountKey, connectionString, sas }: AzblobConfig): string {
-  if (accountKey) return "the account key is wrong, does not belong to the account, or the clock is off";
-  if (connectionString) return "the key in AZURE_STORAGE_CONNECTION_STRING is wrong";
-  if (!sas)
-    return "the identity needs the role Storage Blob Data Contributor on the container (Reader is enough to import)";
-  const expiry = new URLSearchParams(sas.reveal()).get("se");
-  if (expiry !== null && Date.parse(expiry) < Date.now()) return `the SAS expired at ${expiry}`;
-  return "the SAS lacks the right (read and list to import; create and write as well to export), or the clock is off";
 }
