@@ -2,14 +2,11 @@
 // attributes are kept, and no name or link leads out of the folder.
 import { createHash } from "node:crypto";
 import { chmodSync, chownSync, mkdirSync, rmSync, unlinkSync } from "node:fs";
-import { createGunzip } from "node:zlib";
-import { pipeline } from "node:stream/promises";
-import { Writable, type Duplex } from "node:stream";
 import type { GrowingFile } from "../content/index.js";
-import { BuildError, codeOf, messageOf, type Digest } from "../lib/index.js";
+import { BuildError, type Digest } from "../lib/index.js";
 import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
 import { EntryWriter } from "./entry-writer.js";
-import { growingFile } from "./growing-file.js";
+import { readLayer } from "./read-layer.js";
 import { TarParser, type TarSink } from "./tar-parser.js";
 import { join, lstatMaybe, resolveInRoot } from "./tree.js";
 import type { TarEntry } from "./types.js";
@@ -41,20 +38,11 @@ export async function applyLayer(
   let size = 0;
   const sink = new LayerSink(options);
   const parser = new TarParser(sink);
-  const out = new Writable({
-    highWaterMark: 4 << 20,
-    write(chunk: Buffer, _encoding, done): void {
-      try {
-        hash.update(chunk);
-        size += chunk.length;
-        parser.push(chunk);
-        done();
-      } catch (error) {
-        done(error as Error);
-      }
-    },
+  await readLayer(options, signal, (chunk) => {
+    hash.update(chunk);
+    size += chunk.length;
+    parser.push(chunk);
   });
-  await readLayer(options, signal, out);
   parser.finish();
   sink.finish();
   const diffId = `sha256:${hash.digest("hex")}` as Digest;
@@ -62,53 +50,6 @@ export async function applyLayer(
     throw new BuildError("BLOB_CORRUPT", `layer ${file} unpacks to ${diffId}, expected ${expected}`);
   }
   return { diffId, uncompressedSize: size };
-}
-
-/**
- * Decompresses a layer's file into `out`.
- * @throws BuildError LAYER_INVALID
- */
-export async function readLayer(
-  { file, growing, mediaType }: Pick<ApplyOptions, "file" | "growing" | "mediaType">,
-  signal: AbortSignal,
-  out: Writable,
-): Promise<void> {
-  const bytes = growingFile(file, growing, signal);
-  const { first, all } = await peek(bytes);
-  const decoder = await decompressor(mediaType, first, file);
-  try {
-    await (decoder ? pipeline(all, decoder, out) : pipeline(all, out));
-  } catch (cause) {
-    if (!codeOf(cause)?.startsWith("Z_")) throw cause;
-    throw new BuildError("LAYER_INVALID", `layer ${file} cannot be decompressed: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
-}
-
-async function peek(bytes: AsyncIterable<Buffer>): Promise<{ first: Buffer; all: AsyncIterable<Buffer> }> {
-  const iterator = bytes[Symbol.asyncIterator]();
-  const start = await iterator.next();
-  const first = start.done ? Buffer.alloc(0) : start.value;
-  const all = (async function* () {
-    yield first;
-    yield* { [Symbol.asyncIterator]: () => iterator };
-  })();
-  return { first, all };
-}
-
-async function decompressor(mediaType: string, head: Buffer, file: string): Promise<Duplex | undefined> {
-  if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) return createGunzip({ chunkSize: 1 << 20 });
-  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) {
-    const zlib = await import("node:zlib");
-    const create = (zlib as unknown as { createZstdDecompress?: () => Duplex }).createZstdDecompress;
-    if (create) return create();
-    const { ZSTDDecompress } = await import("./zstd.js");
-    return new ZSTDDecompress();
-  }
-  if (mediaType.includes("gzip"))
-    throw new BuildError("LAYER_INVALID", `layer ${file} is not gzip: invalid header`);
-  return undefined;
 }
 
 class LayerSink implements TarSink {

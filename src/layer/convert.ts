@@ -1,7 +1,6 @@
 // A layer's blob in another compression: what it unpacks to stays what it was, but for eStargz, which adds its index.
-import { Writable } from "node:stream";
 import { BuildError, type Digest } from "../lib/index.js";
-import { readLayer } from "./apply.js";
+import { readLayer } from "./read-layer.js";
 import { packLayer, type PackOptions } from "./packer.js";
 import type { LayerBlob } from "./types.js";
 
@@ -23,15 +22,9 @@ export async function convertLayer(
   signal: AbortSignal,
 ): Promise<LayerBlob> {
   const { source, mediaType, diffId, compression } = options;
-  const made = await packLayer(file, options, async (write) => {
-    const out = new Writable({
-      highWaterMark: 4 << 20,
-      write(chunk: Buffer, _encoding, done): void {
-        write(chunk).then(() => done(), done);
-      },
-    });
-    await readLayer({ file: source, mediaType }, signal, out);
-  });
+  const made = await packLayer(file, options, (write) =>
+    readLayer({ file: source, mediaType }, signal, write),
+  );
   if (compression !== "estargz" && made.diffId !== diffId)
     throw new BuildError("BLOB_CORRUPT", `layer ${source} unpacks to ${made.diffId}, expected ${diffId}`);
   return made;
