@@ -1,18 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { decompressorFor, SLICE } from "./decompressor.js";
+import { decompressorFor } from "./decompressor.js";
 import { BlockZstd } from "./zstd.js";
 
+const CHUNK = 256 << 10;
 const TYPE = "application/vnd.oci.image.layer.v1.tar";
 const noise = randomBytes(3_000_000);
 const text = Buffer.from("what layers are made of, mostly\n".repeat(100_000));
 
-async function unpack(packed: Buffer, slice = SLICE, mediaType = `${TYPE}+gzip`): Promise<Buffer> {
-  const decompressor = await decompressorFor(packed.subarray(0, slice), mediaType);
+async function unpack(packed: Buffer, size = CHUNK, mediaType = `${TYPE}+gzip`): Promise<Buffer> {
+  const decompressor = await decompressorFor(packed.subarray(0, size), mediaType);
   const parts: Buffer[] = [];
-  for (let at = 0; at < packed.length; at += slice)
-    for (const part of decompressor.push(packed.subarray(at, at + slice))) parts.push(Buffer.from(part));
+  for (let at = 0; at < packed.length; at += size)
+    for (const part of decompressor.push(packed.subarray(at, at + size))) parts.push(Buffer.from(part));
   return Buffer.concat([...parts, ...decompressor.end()]);
 }
 
@@ -27,8 +28,8 @@ async function zstd(...frames: Buffer[]): Promise<Buffer> {
 describe("decompressorFor", () => {
   it("unpacks gzip, whatever is in it and however it is cut", async () => {
     for (const data of [noise, text, Buffer.alloc(0)])
-      for (const slice of [4001, SLICE, 5_000_000])
-        expect((await unpack(gzipSync(data), slice)).equals(data)).toBe(true);
+      for (const size of [4001, CHUNK, 5_000_000])
+        expect((await unpack(gzipSync(data), size)).equals(data)).toBe(true);
   });
 
   it("unpacks gzip of several members, and leaves what is behind them", async () => {
@@ -46,8 +47,20 @@ describe("decompressorFor", () => {
   });
 
   it("gives what is not compressed as it is", async () => {
-    expect((await unpack(noise, SLICE, TYPE)).equals(noise)).toBe(true);
+    expect((await unpack(noise, CHUNK, TYPE)).equals(noise)).toBe(true);
     await expect(unpack(text)).rejects.toThrow("not gzip");
+  });
+
+  it("gives little at once of what becomes a thousand times as much", async () => {
+    const packed = gzipSync(Buffer.alloc(300 << 20));
+    const decompressor = await decompressorFor(packed, `${TYPE}+gzip`);
+    let [size, most] = [0, 0];
+    for (const part of decompressor.push(packed)) {
+      size += part.length;
+      most = Math.max(most, process.memoryUsage().arrayBuffers);
+    }
+    expect(size).toBe(300 << 20);
+    expect(most).toBeLessThan(packed.length + (150 << 20));
   });
 
   it("throws where bytes are wrong or missing", async () => {

@@ -3,18 +3,21 @@
 import { Gunzip, ZstdDecompress, type ZlibOptions } from "minizlib";
 import { constants } from "node:zlib";
 
-/** Bytes that are unpacked at once: a thousand times as many may come of them. */
-export const SLICE = 128 << 10;
+/** Bytes that are unpacked at once: fewer where they become a lot, a thousand times as many at most. */
+const SLICE = 128 << 10;
+const MIN_SLICE = 4 << 10;
+/** Bytes that should come of a slice at most. */
+const UNPACKED = 2 << 20;
 /** Bytes of the memory that they are unpacked to: more often needs less, but would leave the processor's cache. */
 const ROOM = 256 << 10;
 /** zlib's, which the library hands on. */
 const OPTIONS: ZlibOptions & { readonly chunkSize: number } = { chunkSize: ROOM };
 
 export interface Decompressor {
-  /** @returns what these bytes unpack to; throws what is wrong with them */
-  push(chunk: Buffer): readonly Buffer[];
-  /** @returns the rest; throws if there should be more bytes */
-  end(): readonly Buffer[];
+  /** @returns what these bytes unpack to, while it is asked for; that throws what is wrong with them */
+  push(chunk: Buffer): Iterable<Buffer>;
+  /** @returns the rest; that throws if there should be more bytes */
+  end(): Iterable<Buffer>;
 }
 
 /**
@@ -34,10 +37,10 @@ async function zstd(): Promise<Decompressor> {
   const { Decompress } = await import("fzstd");
   let parts: Buffer[] = [];
   const decoder = new Decompress((data) => void parts.push(Buffer.from(data)));
-  const push = (chunk: Uint8Array, isLast: boolean): readonly Buffer[] => {
+  const push = function* (chunk: Uint8Array, isLast: boolean): Generator<Buffer> {
     parts = [];
     decoder.push(chunk, isLast);
-    return parts;
+    yield* parts;
   };
   // it keeps what it is given
   return { push: (chunk) => push(Buffer.from(chunk), false), end: () => push(new Uint8Array(0), true) };
@@ -46,14 +49,32 @@ async function zstd(): Promise<Decompressor> {
 /** Of a stream that is done with a chunk when `write` returns. */
 function fromStream(stream: Gunzip | ZstdDecompress): Decompressor {
   let parts: Buffer[] = [];
+  let size = 0;
   let failed: { readonly error: unknown } | undefined;
-  stream.on("data", (part: Buffer) => void parts.push(part));
+  stream.on("data", (part: Buffer) => {
+    parts.push(part);
+    size += part.length;
+  });
   stream.on("error", (error) => void (failed ??= { error }));
-  const taking = (task: () => unknown): readonly Buffer[] => {
+  const taken = (task: () => unknown): readonly Buffer[] => {
     parts = [];
+    size = 0;
     task();
     if (failed) throw failed.error;
     return parts;
   };
-  return { push: (chunk) => taking(() => stream.write(chunk)), end: () => taking(() => stream.end()) };
+  let slice = SLICE;
+  return {
+    *push(chunk) {
+      for (let at = 0; at < chunk.length;) {
+        const bytes = chunk.subarray(at, at + slice);
+        at += bytes.length;
+        yield* taken(() => stream.write(bytes));
+        slice = Math.min(SLICE, Math.max(MIN_SLICE, Math.floor((bytes.length * UNPACKED) / (size + 1))));
+      }
+    },
+    *end() {
+      yield* taken(() => stream.end());
+    },
+  };
 }

@@ -7,8 +7,6 @@ import { codeOf } from "../lib/index.js";
 
 /** Bytes that are read between two looks at whether somebody cancels it. */
 const LOOK = 1 << 20;
-/** What is copied to where a page begins, as large buffers do, is copied faster from elsewhere in a page. */
-const HALF_PAGE = 2048;
 /** milliseconds between looks at a file that has not grown */
 const PAUSE = 3;
 
@@ -29,7 +27,7 @@ export async function* growingFile(
   const file = unfinished ?? openSync(complete, "r");
   const arrived = unfinished !== undefined && growing && new BigUint64Array(growing.arrived);
   const left = (at: number): number => (arrived ? Number(Atomics.load(arrived, 0)) - at : size);
-  const room = Buffer.allocUnsafeSlow(HALF_PAGE + size).subarray(HALF_PAGE);
+  const room = Buffer.allocUnsafeSlow(size);
   try {
     for (let at = 0, looked = 0; ;) {
       signal.throwIfAborted();

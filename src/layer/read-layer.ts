@@ -1,8 +1,11 @@
 // A layer's file as the tar stream that it was made of.
 import type { GrowingFile } from "../content/index.js";
 import { BuildError, messageOf } from "../lib/index.js";
-import { decompressorFor, SLICE, type Decompressor } from "./decompressor.js";
+import { decompressorFor, type Decompressor } from "./decompressor.js";
 import { growingFile } from "./growing-file.js";
+
+/** Bytes that are read at once. */
+const CHUNK = 256 << 10;
 
 export interface LayerFile {
   /** compressed layer */
@@ -22,21 +25,27 @@ export async function readLayer(
   take: (chunk: Buffer) => Promise<void> | void,
 ): Promise<void> {
   let decompressor: Decompressor | undefined;
-  for await (const chunk of growingFile(file, growing, SLICE, signal)) {
-    decompressor ??= await checked(file, () => decompressorFor(chunk, mediaType));
-    const known = decompressor;
-    for (const part of await checked(file, () => known.push(chunk))) await take(part);
+  const begin = (head: Buffer): Promise<Decompressor> =>
+    decompressorFor(head, mediaType).catch((error: unknown) => fail(file, error));
+  for await (const chunk of growingFile(file, growing, CHUNK, signal)) {
+    decompressor ??= await begin(chunk);
+    for (const part of checked(file, decompressor.push(chunk))) await take(part);
   }
-  const rest = decompressor ?? (await checked(file, () => decompressorFor(Buffer.alloc(0), mediaType)));
-  for (const part of await checked(file, () => rest.end())) await take(part);
+  decompressor ??= await begin(Buffer.alloc(0));
+  for (const part of checked(file, decompressor.end())) await take(part);
 }
 
-async function checked<T>(file: string, task: () => Promise<T> | T): Promise<T> {
+/** What unpacking throws is told apart from what is thrown where its parts go. */
+function* checked(file: string, parts: Iterable<Buffer>): Generator<Buffer> {
   try {
-    return await task();
-  } catch (cause) {
-    throw new BuildError("LAYER_INVALID", `layer ${file} cannot be decompressed: ${messageOf(cause)}`, {
-      cause,
-    });
+    yield* parts;
+  } catch (error) {
+    fail(file, error);
   }
+}
+
+function fail(file: string, cause: unknown): never {
+  throw new BuildError("LAYER_INVALID", `layer ${file} cannot be decompressed: ${messageOf(cause)}`, {
+    cause,
+  });
 }
