@@ -36,6 +36,8 @@ export interface EngineOptions {
 
 /** milliseconds */
 const GC_INTERVAL = 600_000;
+/** Threads for work on files: each takes some 40 MiB while it unpacks. */
+const FILE_THREADS = 2;
 
 export class Engine implements Builder {
   readonly state: StateDir;
@@ -68,7 +70,7 @@ export class Engine implements Builder {
     this.state = new StateDir(stateDir);
     this.#database = new Database(stateDir);
     this.blobs = new BlobStore(join(stateDir, "content"), this.state.own);
-    this.worker = new Worker({ stateRoot: stateDir, own: this.state.own, fileThreads: 2 });
+    this.worker = new Worker({ stateRoot: stateDir, own: this.state.own, fileThreads: FILE_THREADS });
     this.refs = new RefStore({
       state: this.state,
       database: this.#database,

@@ -1,38 +1,34 @@
 // A layer onto a folder that becomes an overlay's layer: whiteouts become overlayfs's, owners, modes, times and extended
 // attributes are kept, and no name or link leads out of the folder.
 import { createHash } from "node:crypto";
-import { chmodSync, chownSync, mkdirSync, rmSync, unlinkSync } from "node:fs";
-import type { GrowingFile } from "../content/index.js";
+import { mkdirSync, rmSync, unlinkSync } from "node:fs";
 import { BuildError, type Digest } from "../lib/index.js";
-import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../linux/index.js";
+import { fsPath, makeNode, setXattr, type BytePath } from "../linux/index.js";
 import { EntryWriter } from "./entry-writer.js";
-import { readLayer } from "./read-layer.js";
+import { readLayer, type LayerFile } from "./read-layer.js";
 import { TarParser, type TarSink } from "./tar-parser.js";
 import { join, lstatMaybe, resolveInRoot } from "./tree.js";
 import type { TarEntry } from "./types.js";
 
 const S_IFCHR = 0o020000;
 
-export interface ApplyOptions {
-  /** compressed layer */
-  readonly file: string;
-  /** what is known of it while it is still being written; read as it grows */
-  readonly growing?: GrowingFile | undefined;
-  readonly mediaType: string;
+export interface ApplyOptions extends LayerFile {
   readonly target: BytePath;
-  /** folders of the layers below, highest first: a parent that the archive leaves out looks as it does there */
-  readonly parents: readonly BytePath[];
   /** of the uncompressed layer */
   readonly diffId: Digest | undefined;
   /** user namespaces cannot set trusted.* attributes */
   readonly userXattr: boolean;
 }
 
+export interface AppliedLayer {
+  readonly diffId: Digest;
+  readonly uncompressedSize: number;
+  /** folders that had to be made because the archive leaves them out: they should look as in the layers below */
+  readonly implied: readonly BytePath[];
+}
+
 /** @throws BuildError LAYER_INVALID, BLOB_CORRUPT */
-export async function applyLayer(
-  options: ApplyOptions,
-  signal: AbortSignal,
-): Promise<{ diffId: Digest; uncompressedSize: number }> {
+export async function applyLayer(options: ApplyOptions, signal: AbortSignal): Promise<AppliedLayer> {
   const { file, diffId: expected } = options;
   const hash = createHash("sha256");
   let size = 0;
@@ -49,7 +45,7 @@ export async function applyLayer(
   if (expected !== undefined && diffId !== expected) {
     throw new BuildError("BLOB_CORRUPT", `layer ${file} unpacks to ${diffId}, expected ${expected}`);
   }
-  return { diffId, uncompressedSize: size };
+  return { diffId, uncompressedSize: size, implied: sink.implied };
 }
 
 class LayerSink implements TarSink {
@@ -95,11 +91,16 @@ class LayerSink implements TarSink {
     this.#writer.finish();
   }
 
+  /** Folders that the archive has no entry for, relative to the target. */
+  get implied(): BytePath[] {
+    const left = [...this.#implied].filter((path) => !this.#unpacked.has(path));
+    return left.map((path) => path.slice(this.#options.target.length + 1));
+  }
+
   #parent(parent: BytePath): BytePath {
-    const { target, parents } = this.#options;
+    const { target } = this.#options;
     const folder = resolveInRoot(target, parent);
     if (lstatMaybe(folder)?.isDirectory()) return folder;
-    // a folder that the archive does not mention: as in the layers below
     let path = target;
     for (const part of folder
       .slice(target.length)
@@ -109,15 +110,6 @@ class LayerSink implements TarSink {
       if (lstatMaybe(path)) continue;
       mkdirSync(fsPath(path), 0o755);
       this.#implied.add(path);
-      const relative = path.slice(target.length + 1);
-      for (const lower of parents) {
-        const stat = lstatMaybe(join(lower, relative));
-        if (!stat?.isDirectory()) continue;
-        chownSync(fsPath(path), Number(stat.uid), Number(stat.gid));
-        chmodSync(fsPath(path), Number(stat.mode & 0o7777n));
-        setTimes(path, { atime: stat.atimeNs, mtime: stat.mtimeNs });
-        break;
-      }
     }
     return folder;
   }

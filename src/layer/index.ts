@@ -1,10 +1,11 @@
 export type * from "./types.js";
-export { applyLayer, type ApplyOptions } from "./apply.js";
+export { applyLayer, type AppliedLayer, type ApplyOptions } from "./apply.js";
 export { combineDigests, TreeChecksum, type ChecksumRequest } from "./checksum.js";
 export { isWhiteout, sameEntry, writeLayer, type DiffOptions } from "./diff.js";
 export { convertLayer, type ConvertOptions } from "./convert.js";
 export { copyFile } from "./copy-file.js";
 export { EntryWriter } from "./entry-writer.js";
+export { inheritFolders } from "./inherit.js";
 export { TarParser, type TarSink } from "./tar-parser.js";
 export { selectedEntries, type SelectedEntry, type Selection } from "./selection.js";
 export { padding, tarHeader, tarTrailer } from "./tar-writer.js";

@@ -34,7 +34,7 @@ let counter = 0;
 async function unpacked(file: string, compression: Compression, made: LayerBlob): Promise<string> {
   const target = join(folder, `out-${++counter}`);
   mkdirSync(target);
-  const options = { mediaType: mediaTypeOf(compression), parents: [], diffId: made.diffId, userXattr: false };
+  const options = { mediaType: mediaTypeOf(compression), diffId: made.diffId, userXattr: false };
   await applyLayer({ ...options, file, target: bytePath(target) }, new AbortController().signal);
   expect(readFileSync(join(target, "d/big")).equals(big)).toBe(true);
   expect(readFileSync(join(target, "d/empty"), "utf8")).toBe("");

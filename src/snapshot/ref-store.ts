@@ -3,8 +3,8 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { BuildError, codeOf, SharedWork, type Digest } from "../lib/index.js";
-import type { BlobProvider, BlobStore, Database, GrowingFile, StateDir } from "../content/index.js";
+import { BuildError, codeOf, type Digest } from "../lib/index.js";
+import type { BlobProvider, BlobStore, Database, StateDir } from "../content/index.js";
 import type { Worker } from "../worker/index.js";
 import { Activity } from "./activity.js";
 import { DEFAULT_FORMAT, type LayerFormat } from "./format.js";
@@ -12,6 +12,7 @@ import { chainIdOf, LayerTable } from "./layer-table.js";
 import { Packing } from "./packing.js";
 import type { Ref } from "./ref.js";
 import { layerPath, type LayerDescriptor, type LayerKind, type RemoteLayer } from "./types.js";
+import { Unpacking } from "./unpacking.js";
 
 export interface RefStoreOptions {
   readonly state: StateDir;
@@ -25,9 +26,8 @@ export class RefStore {
   readonly activity: Activity;
   readonly #state: StateDir;
   readonly #blobs: BlobStore;
-  readonly #worker: Worker;
   readonly #packing: Packing;
-  readonly #unpacking = new SharedWork<number, void>();
+  readonly #unpacking: Unpacking;
   /** blobs that a provider could not give, though it should have them */
   readonly #failed = new WeakMap<BlobProvider, Set<Digest>>();
   #active = 0;
@@ -35,11 +35,11 @@ export class RefStore {
   constructor({ state, database, blobs, worker }: RefStoreOptions) {
     this.#state = state;
     this.#blobs = blobs;
-    this.#worker = worker;
     this.activity = new Activity(state, database);
     this.table = new LayerTable(database, this.activity);
     const fetch = (ref: Ref, signal: AbortSignal): Promise<string> => this.#fetch(ref, signal);
     this.#packing = new Packing({ blobs, worker, table: this.table, fetch });
+    this.#unpacking = new Unpacking({ state, blobs, worker, fetch, refs: this });
     mkdirSync(join(state.root, "s"), { recursive: true });
   }
 
@@ -147,76 +147,9 @@ export class RefStore {
     }
   }
 
-  /** Makes sure that every layer of `ref` has its folder: blobs are fetched side by side, unpacked in order. */
-  async unpack(ref: Ref, signal: AbortSignal): Promise<void> {
-    const missing = ref.chain.filter((layer) => !this.hasFolder(layer));
-    const files = missing.map((layer) => this.#fetch(layer, signal));
-    for (const file of files) file.catch(() => undefined);
-    for (const [i, layer] of missing.entries()) {
-      await this.#unpacking.run(layer.id, signal, () => this.#unpackOne(layer, files[i]!, signal));
-    }
-  }
-
-  async #unpackOne(ref: Ref, fetched: Promise<string>, signal: AbortSignal): Promise<void> {
-    if (this.hasFolder(ref)) return;
-    const upper =
-      (await this.#applyGrowing(ref, fetched, signal)) ?? (await this.#apply(ref, await fetched, signal));
-    try {
-      await rename(join(this.#state.root, upper), join(this.#state.root, layerPath(ref.id)));
-    } catch (error) {
-      // another process was faster
-      if (codeOf(error) !== "ENOTEMPTY" && codeOf(error) !== "EEXIST") throw error;
-    } finally {
-      await this.discard(upper);
-    }
-  }
-
-  /**
-   * Unpacks a blob that is on its way while it arrives.
-   * @returns the folder; `undefined` if the blob is here, or its bytes turned out not to be right
-   */
-  async #applyGrowing(ref: Ref, fetched: Promise<string>, signal: AbortSignal): Promise<string | undefined> {
-    const growing = this.#blobs.growing(ref.blob!.digest);
-    if (growing === undefined) return undefined;
-    const failed = new AbortController();
-    fetched.catch((error: unknown) => failed.abort(error));
-    const applied = this.#perform(
-      ref,
-      { file: this.#blobs.path(ref.blob!.digest), growing },
-      AbortSignal.any([signal, failed.signal]),
-    );
-    const [upper] = await Promise.all([applied.catch(() => undefined), fetched]);
-    return upper;
-  }
-
-  async #apply(ref: Ref, file: string, signal: AbortSignal): Promise<string> {
-    try {
-      return await this.#perform(ref, { file }, signal);
-    } catch (error) {
-      if (codeOf(error) === "BLOB_CORRUPT" || codeOf(error) === "LAYER_INVALID") {
-        ref.isBroken = true;
-        await this.#blobs.remove(ref.blob!.digest);
-      }
-      throw error;
-    }
-  }
-
-  /** @returns a new folder with the layer's changes */
-  async #perform(
-    ref: Ref,
-    source: { readonly file: string; readonly growing?: GrowingFile },
-    signal: AbortSignal,
-  ): Promise<string> {
-    const { mediaType, diffId } = ref.blob!;
-    const { upper } = this.newFolders();
-    const layers = ref.parent ? ref.parent.chain.map((layer) => layerPath(layer.id)) : [];
-    try {
-      await this.#worker.perform("apply", { ...source, mediaType, target: upper, layers, diffId }, signal);
-      return upper;
-    } catch (error) {
-      await this.discard(upper);
-      throw error;
-    }
+  /** Makes sure that every layer of `ref` has its folder. */
+  unpack(ref: Ref, signal: AbortSignal): Promise<void> {
+    return this.#unpacking.unpack(ref, signal);
   }
 
   /** The blob of one layer on disk; what one provider can't give, the next is asked for. */

@@ -1,7 +1,7 @@
 // The entry of a worker thread: takes tasks, one message each, and answers with their result or error.
 import { parentPort, workerData } from "node:worker_threads";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
-import { applyLayer, convertLayer, TreeChecksum, writeLayer } from "../layer/index.js";
+import { applyLayer, convertLayer, inheritFolders, TreeChecksum, writeLayer } from "../layer/index.js";
 import { bytePath, inUserNamespace } from "../linux/index.js";
 import { diskUsage } from "./disk-usage.js";
 import { runExportTask } from "./export-task.js";
@@ -87,14 +87,12 @@ async function perform<K extends TaskName>(
   const onStarted = control && ((): void => port.postMessage({ kind: "started", id } satisfies ThreadReply));
   const tasks: { [T in TaskName]: (p: TaskMap[T]["params"]) => Promise<unknown> } = {
     apply: (p) =>
-      applyLayer(
-        {
-          ...p,
-          target: mounts.absolute(p.target),
-          parents: [...p.layers].reverse().map((layer) => mounts.absolute(layer)),
-          userXattr: inUserNamespace(),
-        },
-        signal,
+      applyLayer({ ...p, target: mounts.absolute(p.target), userXattr: inUserNamespace() }, signal),
+    inherit: async (p) =>
+      inheritFolders(
+        mounts.absolute(p.target),
+        [...p.layers].reverse().map((layer) => mounts.absolute(layer)),
+        p.names,
       ),
     diff: (p) =>
       writeLayer(p.file, {

@@ -2,7 +2,14 @@
 // synchronous file work blocks the build. Tasks are plain data; paths of layers are relative to the state folder.
 import type { GrowingFile } from "../content/index.js";
 import type { ContainerEdits, DnsSettings, RuntimeWish } from "../executor/index.js";
-import type { ChecksumRequest, Compression, ConvertOptions, LayerBlob, Selection } from "../layer/index.js";
+import type {
+  AppliedLayer,
+  ChecksumRequest,
+  Compression,
+  ConvertOptions,
+  LayerBlob,
+  Selection,
+} from "../layer/index.js";
 import type { Digest } from "../lib/index.js";
 import type { FileAction } from "../llb/index.js";
 
@@ -24,9 +31,15 @@ export interface ApplyTask {
   readonly growing?: GrowingFile | undefined;
   readonly mediaType: string;
   readonly target: string;
-  /** layers below, lowest first */
-  readonly layers: readonly string[];
   readonly diffId: Digest | undefined;
+}
+
+/** Makes folders of a layer look as in the layers below, lowest first. */
+export interface InheritTask {
+  readonly target: string;
+  readonly layers: readonly string[];
+  /** of the folders, relative to the layer */
+  readonly names: readonly string[];
 }
 
 export interface DiffTask {
@@ -197,7 +210,8 @@ export interface TreeEntry {
 }
 
 export interface TaskMap {
-  apply: { params: ApplyTask; result: { diffId: Digest; uncompressedSize: number } };
+  apply: { params: ApplyTask; result: AppliedLayer };
+  inherit: { params: InheritTask; result: void };
   diff: { params: DiffTask; result: LayerBlob };
   convert: { params: ConvertTask; result: LayerBlob };
   checksum: { params: ChecksumTask; result: Digest[] };

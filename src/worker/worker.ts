@@ -67,6 +67,11 @@ export class Worker {
     this.#options = options;
   }
 
+  /** How much work on files makes sense at once. */
+  get fileThreads(): number {
+    return this.#options.fileThreads;
+  }
+
   async perform<K extends TaskName>(
     task: K,
     params: TaskMap[K]["params"],
