@@ -28,7 +28,7 @@ import {
 } from "../frontend/index.js";
 import type { Digest, GoValue } from "../lib/index.js";
 import type { Place } from "./errors.js";
-import { definitionOutput, type Definition, type Platform } from "../llb/index.js";
+import { definitionOutput, type Definition, type Platform, type SourceOp } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
 import { ImageSource, StoreLayout } from "../source/index.js";
 import type { Predicate } from "../exporter/index.js";
@@ -159,8 +159,8 @@ export class DaemonBuild {
     const { definition, frontend, attrs, imports, policies = [] } = options;
     if (frontend === "") {
       const given = definitionOf(definition);
-      const decoded = given && new SourcePolicy(policies).apply(given);
-      const ref = decoded && this.#ref(decoded, hostPlatform(), imports);
+      const allowed = this.#options.policy.before(policies);
+      const ref = given && this.#ref(given, hostPlatform(), imports, allowed);
       return create(ResultSchema, { result: { case: "ref", value: ref ?? {} } });
     }
     if (definition && definition.def.length > 0)
@@ -204,15 +204,34 @@ export class DaemonBuild {
       ...host,
       resolveImage: (reference, options) => {
         const scheme = options.layout === undefined ? "docker-image://" : "oci-layout://";
-        const { identifier } = this.#options.policy.source({ identifier: scheme + reference, attrs: {} });
+        const { identifier } = this.allowedSource({ identifier: scheme + reference, attrs: {} });
         return host.resolveImage(identifier.replace(/^[a-z-]+:\/\//, ""), options);
       },
     };
   }
 
-  #ref(definition: Definition, platform: Platform, imports: readonly CacheImport[]): GivenRef {
+  /**
+   * What is used in a source's place.
+   * @param policies of who asks for it
+   * @throws ConnectError if it is denied
+   */
+  allowedSource(source: SourceOp, policies: readonly Policy[] = []): SourceOp {
+    try {
+      return this.#options.policy.after(policies).source(source);
+    } catch (error) {
+      const { rawMessage, code } = ConnectError.from(error);
+      throw new ConnectError(`could not resolve image due to policy: ${rawMessage}`, code);
+    }
+  }
+
+  #ref(
+    definition: Definition,
+    platform: Platform,
+    imports: readonly CacheImport[],
+    policy = this.#options.policy,
+  ): GivenRef {
     const id = randomUUID().replaceAll("-", "").slice(0, 25);
-    const allowed = this.#options.policy.apply(definition);
+    const allowed = policy.apply(definition);
     this.#refs.set(id, this.job.load(allowed, platform, imports));
     return { id, def: definitionMessage(allowed) };
   }

@@ -74,9 +74,13 @@ export function gatewayService(
         });
         return { result };
       }),
-    resolveImageConfig: ({ Ref, Platform, LogName, ResolveMode, ResolverType, StoreID }, context) =>
+    resolveImageConfig: (request, context) =>
       asked(context, async (build) => {
-        const image = await build.frontendHost().resolveImage(Ref, {
+        const { Ref, Platform, LogName, ResolveMode, ResolverType, StoreID, SourcePolicies } = request;
+        const scheme = ResolverType === OCI_LAYOUT ? "oci-layout" : "docker-image";
+        const wanted = { identifier: `${scheme}://${Ref}`, attrs: {} };
+        const { identifier } = build.allowedSource(wanted, SourcePolicies);
+        const image = await build.frontendHost().resolveImage(identifier.slice(scheme.length + 3), {
           platform: Platform ? platformOf(Platform) : hostPlatform(),
           resolveMode: ResolveMode === "pull" ? "pull" : "default",
           layout: ResolverType === OCI_LAYOUT ? StoreID : undefined,
@@ -84,21 +88,22 @@ export function gatewayService(
         });
         return { Digest: image.digest, Config: image.config, Ref: image.reference };
       }),
-    resolveSourceMeta: ({ Source, Platform, LogName, ResolveMode }, context) =>
+    resolveSourceMeta: ({ Source: wanted, Platform, LogName, ResolveMode, SourcePolicies }, context) =>
       asked(context, async (build) => {
-        if (!Source) throw badRequest("no source was given");
-        const [, scheme, reference] = /^(docker-image|oci-layout):\/\/(.*)$/s.exec(Source.identifier) ?? [];
-        if (reference === undefined) return { Source };
+        if (!wanted) throw badRequest("no source was given");
+        const source = build.allowedSource(wanted, SourcePolicies);
+        const [, scheme, reference] = /^(docker-image|oci-layout):\/\/(.*)$/s.exec(source.identifier) ?? [];
+        if (reference === undefined) return { Source: source };
         const image = await build.frontendHost().resolveImage(reference, {
           platform: Platform ? platformOf(Platform) : hostPlatform(),
           resolveMode: ResolveMode === "pull" ? "pull" : "default",
-          layout: scheme === "oci-layout" ? (Source.attrs["oci.store"] ?? "") : undefined,
-          logName: LogName || `resolve image config for ${Source.identifier}`,
+          layout: scheme === "oci-layout" ? (source.attrs["oci.store"] ?? "") : undefined,
+          logName: LogName || `resolve image config for ${wanted.identifier}`,
         });
         const identifier = reference.includes("@")
-          ? Source.identifier
+          ? source.identifier
           : `${scheme}://${image.reference}@${image.digest}`;
-        return { Source: { ...Source, identifier }, Image: { Digest: image.digest, Config: image.config } };
+        return { Source: { ...source, identifier }, Image: { Digest: image.digest, Config: image.config } };
       }),
     readFile: ({ Ref, FilePath, Range }, context) =>
       asked(context, async (build) => {

@@ -16,21 +16,32 @@ import {
 const MAX_CONVERSIONS = 20;
 
 export class SourcePolicy {
-  readonly #rules: readonly Rule[];
+  readonly #policies: readonly Policy[];
 
   /** @throws ConnectError for versions that are not known */
   constructor(policies: readonly Policy[]) {
-    for (const { version } of policies)
+    for (const { version, rules } of policies) {
       if (version > 1n)
         throw new ConnectError(`unsupported source policy version ${version}`, Code.InvalidArgument);
-    this.#rules = policies.flatMap(({ rules }) => rules);
-    for (const { selector } of this.#rules)
-      if (!selector) throw new ConnectError("invalid nil selector in policy", Code.InvalidArgument);
+      for (const { selector } of rules)
+        if (!selector) throw new ConnectError("invalid nil selector in policy", Code.InvalidArgument);
+    }
+    this.#policies = policies;
+  }
+
+  /** These policies, then those. */
+  before(policies: readonly Policy[]): SourcePolicy {
+    return new SourcePolicy([...this.#policies, ...policies]);
+  }
+
+  /** Those policies, then these. */
+  after(policies: readonly Policy[]): SourcePolicy {
+    return new SourcePolicy([...policies, ...this.#policies]);
   }
 
   /** The graph with what its sources are replaced by. @throws ConnectError for a source that is denied */
   apply(definition: Definition): Definition {
-    if (this.#rules.length === 0) return definition;
+    if (this.#policies.length === 0) return definition;
     const renamed = new Map<Digest, Digest>();
     const ops = definition.ops.map((entry): DefinitionOp => {
       const inputs = entry.op.inputs.map((input) => ({
@@ -70,28 +81,38 @@ export class SourcePolicy {
     throw new ConnectError(`too many policy conversions of ${source.identifier}`, Code.FailedPrecondition);
   }
 
+  /** What one policy denies, none after it allows. */
   #once(source: SourceOp): SourceOp {
-    let denied: Rule | undefined;
-    for (const rule of this.#rules) {
-      const groups = matches(rule, source);
-      if (!groups) continue;
-      if (rule.action === PolicyAction.DENY) denied = rule;
-      else if (rule.action === PolicyAction.ALLOW) denied = undefined;
-      else if (rule.action !== PolicyAction.CONVERT) {
-        const rest = `${rule.selector?.identifier}: unknown type ${JSON.stringify(source.identifier)}`;
-        throw new ConnectError(`source policy: rule ${rule.action as number} ${rest}`, Code.InvalidArgument);
-      } else {
-        const changed = converted(rule, source, groups);
-        if (changed !== source) return changed;
-      }
+    for (const { rules } of this.#policies) {
+      const next = evaluate(rules, source);
+      if (next !== source) return next;
     }
-    if (!denied) return source;
-    const { identifier } = denied.selector ?? { identifier: "" };
-    throw new ConnectError(
-      `source "${source.identifier}" denied by policy: rule DENY ${identifier}: source denied by policy`,
-      Code.PermissionDenied,
-    );
+    return source;
   }
+}
+
+/** Of the rules of one policy that allow or deny, the last one counts. */
+function evaluate(rules: readonly Rule[], source: SourceOp): SourceOp {
+  let denied: Rule | undefined;
+  for (const rule of rules) {
+    const groups = matches(rule, source);
+    if (!groups) continue;
+    if (rule.action === PolicyAction.DENY) denied = rule;
+    else if (rule.action === PolicyAction.ALLOW) denied = undefined;
+    else if (rule.action !== PolicyAction.CONVERT) {
+      const rest = `${rule.selector?.identifier}: unknown type ${JSON.stringify(source.identifier)}`;
+      throw new ConnectError(`source policy: rule ${rule.action as number} ${rest}`, Code.InvalidArgument);
+    } else {
+      const changed = converted(rule, source, groups);
+      if (changed !== source) return changed;
+    }
+  }
+  if (!denied) return source;
+  const { identifier } = denied.selector ?? { identifier: "" };
+  throw new ConnectError(
+    `source "${source.identifier}" denied by policy: rule DENY ${identifier}: source denied by policy`,
+    Code.PermissionDenied,
+  );
 }
 
 function converted({ updates }: Rule, source: SourceOp, groups: readonly string[]): SourceOp {

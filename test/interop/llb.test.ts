@@ -792,6 +792,33 @@ describe("source policies", () => {
     await expect(client.solve(base(), undefined, [deny, allow])).resolves.toBeDefined();
     await expect(client.solve(wanted, undefined, [deny, convert])).rejects.toThrow(/denied by policy/);
   });
+
+  it("of a frontend hold for what it resolves, before the client's", async () => {
+    const Ref = `${services.registry}/original:1`;
+    const to = `docker-image://${services.base}`;
+    const policy = [
+      { rules: [rule("DENY", "*"), rule("ALLOW", `${to}*`), rule("CONVERT", `docker-image://${Ref}`, to)] },
+    ];
+    await client.gateway(async ({ bridge, headers }) => {
+      const image = await bridge.resolveImageConfig({ Ref, SourcePolicies: policy }, headers);
+      expect(image.Ref).toBe(services.base);
+      const Source = { identifier: `docker-image://${Ref}` };
+      const meta = await bridge.resolveSourceMeta({ Source, SourcePolicies: policy }, headers);
+      expect(meta.Source?.identifier).toBe(`${to}@${image.Digest}`);
+      const file = { Source: { identifier: "https://example.test/f" }, SourcePolicies: policy };
+      await expect(bridge.resolveSourceMeta(file, headers)).rejects.toThrow(
+        /could not resolve image due to policy: source "https:\/\/example.test\/f" denied by policy/,
+      );
+      // what one policy denies, the next does not allow
+      const all = { rules: [rule("ALLOW", "*")] };
+      const request = {
+        Definition: definition(base()),
+        SourcePolicies: [{ rules: [rule("DENY", "*")] }, all],
+      };
+      await expect(bridge.solve(request, headers)).rejects.toThrow(/denied by policy/);
+      return (await bridge.solve({ ...request, SourcePolicies: [all] }, headers)).result!;
+    });
+  });
 });
 
 describe("a frontend's container", () => {
