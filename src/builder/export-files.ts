@@ -33,8 +33,14 @@ export async function exportFiles(
   if (format === "tar" && here !== undefined && here !== "-") await mkdir(dirname(here), { recursive: true });
   const isPlain = results.length === 1 && !platformSplit && predicates[0]!.length === 0;
   if (isPlain && here !== undefined) return exportTree(engine, results[0]!, here, { format, epoch }, signal);
+  if (isPlain && typeof dest !== "string" && kind === "local" && epoch === undefined) {
+    const layers = await engine.refs.folders(results[0]!.ref, signal);
+    const send = (root: string): Promise<void> =>
+      step.status("copying files", (moved) => dest.takeFolder(root, moved, signal));
+    return engine.worker.show({ kind: "layers", layers }, send, signal);
+  }
 
-  // what has parts, and what a client takes, is made whole first: then it can be walked
+  // what has parts, or a time of its own, and what a client takes as one file, is made whole first
   const folder = await mkdtemp(join(engine.state.own, "output-"));
   try {
     const content = join(folder, "content");

@@ -21,13 +21,20 @@ import { Code, ConnectError } from "@connectrpc/connect";
 /** Bytes that one message may have: twice of what BuildKit's clients send. */
 const MAX_MESSAGE = 32 << 20;
 
+/** Bytes before each message: whether it is compressed, and its length. */
+const HEAD = 5;
+
 /** A message in its frame. */
 export function frame(message: Uint8Array): Buffer {
-  const out = Buffer.allocUnsafe(5 + message.length);
-  out[0] = 0;
-  out.writeUInt32BE(message.length, 1);
-  out.set(message, 5);
+  const out = Buffer.allocUnsafe(HEAD + message.length);
+  writeFrame(out, 0, message);
   return out;
+}
+
+function writeFrame(out: Buffer, at: number, message: Uint8Array): void {
+  out[at] = 0;
+  out.writeUInt32BE(message.length, at + 1);
+  out.set(message, at + HEAD);
 }
 
 /** Frames back to messages, however the bytes come. */
@@ -120,18 +127,41 @@ export interface BidiStream {
   read(onMessage: (message: Buffer) => Promise<void> | void): Promise<void>;
 }
 
-/** Writes messages; all that wait for room do so for the same moment. */
+/** Bytes of messages that are written at once. */
+const BATCH = 64 << 10;
+
+/** Writes messages, those of one turn at once; all that wait for room do so for the same moment. */
 class Writer {
   readonly #stream: Http2Stream;
+  /** where the next messages go: what is not written yet, and room behind it */
+  #batch = Buffer.alloc(0);
+  #length = 0;
   #room: Promise<void> | undefined;
 
   constructor(stream: Http2Stream) {
     this.#stream = stream;
   }
 
+  /** Once it is done, `message` may be used for something else. */
   async send(message: Uint8Array): Promise<void> {
     if (this.#stream.destroyed) return;
-    if (this.#stream.write(frame(message))) return;
+    const size = HEAD + message.length;
+    if (this.#batch.length - this.#length < size) {
+      this.flush();
+      this.#batch = Buffer.allocUnsafeSlow(Math.max(BATCH, size));
+    }
+    if (this.#length === 0) process.nextTick(() => this.flush());
+    writeFrame(this.#batch, this.#length, message);
+    this.#length += size;
+    if (this.#room) await this.#room;
+  }
+
+  flush(): void {
+    if (this.#length === 0 || this.#stream.destroyed) return;
+    const written = this.#batch.subarray(0, this.#length);
+    this.#batch = this.#batch.subarray(this.#length);
+    this.#length = 0;
+    if (this.#stream.write(written)) return;
     this.#room ??= new Promise<void>((resolve) => {
       const done = (): void => {
         this.#stream.off("drain", done).off("close", done);
@@ -140,7 +170,12 @@ class Writer {
       };
       this.#stream.on("drain", done).on("close", done);
     });
-    await this.#room;
+  }
+
+  /** Nothing more is written. */
+  end(): void {
+    this.flush();
+    this.#stream.end();
   }
 }
 
@@ -167,7 +202,7 @@ export class Call implements BidiStream {
   }
 
   end(): void {
-    this.#stream.end();
+    this.#writer.end();
   }
 
   cancel(): void {
@@ -183,7 +218,7 @@ export class Call implements BidiStream {
       if (!this.#status) throw error;
     }
     // who answers need not wait for the last message of who asks; the stream is closed when both have ended
-    this.#stream.end();
+    this.#writer.end();
     await this.#ended;
     const status = Number(this.#status?.["grpc-status"] ?? Code.Unavailable);
     if (status === 0) return;
@@ -238,7 +273,7 @@ export class ServedCall implements BidiStream {
       ...(error && { "grpc-message": encodeURIComponent(error.rawMessage) }),
     };
     this.#stream.once("wantTrailers", () => this.#stream.sendTrailers(trailers));
-    this.#stream.end();
+    this.#writer.end();
   }
 
   async read(onMessage: (message: Buffer) => Promise<void> | void): Promise<void> {

@@ -11,7 +11,7 @@ import {
   type EntryType,
 } from "../layer/index.js";
 import { codeOf } from "../lib/index.js";
-import { bytePath, deviceNumbers, fsPath, getXattr, type BytePath } from "../linux/index.js";
+import { bytePath, deviceNumbers, fsPath, getXattr, textOf, type BytePath } from "../linux/index.js";
 import { copyTree } from "./copy.js";
 import type { Mounts } from "./mounts.js";
 import type { ExportTask } from "./types.js";
@@ -46,11 +46,18 @@ export function runExportTask(task: ExportTask, mounts: Mounts): undefined {
 /** Nothing ever changes it: waiting on it is sleeping. */
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
+/** Bytes that are written at once. */
+const ROOM = 1 << 20;
+const ZEROS = Buffer.alloc(512);
+
 class TarExport {
   readonly #root: BytePath;
   readonly #fd: number;
   readonly #time: number | undefined;
   readonly #inodes = new Map<bigint, BytePath>();
+  /** what is to be written, as far as `#length` */
+  readonly #room = Buffer.allocUnsafeSlow(ROOM);
+  #length = 0;
 
   constructor(root: BytePath, fd: number, time: number | undefined) {
     this.#root = root;
@@ -61,6 +68,7 @@ class TarExport {
   run(): void {
     this.#folder("");
     this.#write(tarTrailer());
+    this.#flush();
   }
 
   #folder(relative: BytePath): void {
@@ -102,29 +110,36 @@ class TarExport {
 
   #content(full: BytePath, size: number): void {
     const fd = openSync(fsPath(full), "r");
-    const buffer = Buffer.allocUnsafe(1 << 20);
     try {
-      for (;;) {
-        const count = readSync(fd, buffer, 0, buffer.length, null);
-        if (count === 0) break;
-        this.#write(buffer.subarray(0, count));
+      for (let left = size; left > 0;) {
+        if (this.#length === ROOM) this.#flush();
+        const count = readSync(fd, this.#room, this.#length, Math.min(left, ROOM - this.#length), null);
+        if (count === 0) throw new Error(`${textOf(full)} is shorter than it was`);
+        this.#length += count;
+        left -= count;
       }
     } finally {
       closeSync(fd);
     }
-    this.#write(Buffer.alloc(padding(size)));
+    this.#write(ZEROS.subarray(0, padding(size)));
   }
 
-  #write(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length;) {
+  #write(bytes: Buffer): void {
+    if (bytes.length > ROOM - this.#length) this.#flush();
+    this.#length += bytes.copy(this.#room, this.#length);
+  }
+
+  #flush(): void {
+    for (let at = 0; at < this.#length;) {
       try {
-        at += writeSync(this.#fd, chunk, at);
+        at += writeSync(this.#fd, this.#room, at, this.#length - at);
       } catch (error) {
         // standard output may be a pipe whose reader is slow
         if (codeOf(error) !== "EAGAIN") throw error;
         Atomics.wait(PAUSE, 0, 0, 2);
       }
     }
+    this.#length = 0;
   }
 }
 

@@ -22,4 +22,5 @@ export type ThreadReply =
       readonly part: number | undefined;
     }
   | { readonly kind: "started"; readonly id: number }
+  | { readonly kind: "shown"; readonly id: number; readonly root: string }
   | { readonly kind: "output"; readonly id: number; readonly stream: 1 | 2; readonly chunk: Uint8Array };

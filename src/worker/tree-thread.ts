@@ -1,8 +1,9 @@
 // The entry of a worker thread: takes tasks, one message each, and answers with their result or error.
+import { readlinkSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import { applyLayer, convertLayer, inheritFolders, TreeChecksum, writeLayer } from "../layer/index.js";
-import { bytePath, inUserNamespace } from "../linux/index.js";
+import { bytePath, inUserNamespace, textOf } from "../linux/index.js";
 import { diskUsage } from "./disk-usage.js";
 import { runExportTask } from "./export-task.js";
 import { runFileTask } from "./file-task.js";
@@ -119,6 +120,13 @@ async function perform<K extends TaskName>(
       ),
     read: async (p) => runReadTask(mounts.view(p.tree), p),
     export: async (p) => runExportTask(p, mounts),
+    show: (p) =>
+      new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => resolve());
+        // "PID/task/TID": whose mounts they are
+        const root = `/proc/${readlinkSync("/proc/thread-self")}/root${textOf(mounts.view(p.tree))}`;
+        port.postMessage({ kind: "shown", id, root } satisfies ThreadReply);
+      }),
     usage: async (p) => p.folders.map((folder) => diskUsage(mounts.absolute(folder))),
     probe: async (p) => {
       chooseRuntime(p.runtime, own);

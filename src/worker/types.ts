@@ -224,6 +224,8 @@ export interface TaskMap {
   probe: { params: { readonly runtime: RuntimeWish }; result: undefined };
   exec: { params: ExecTask; result: { exitCode: number } };
   run: { params: RunTask; result: { exitCode: number } };
+  /** until it is aborted */
+  show: { params: { readonly tree: Tree }; result: void };
   export: { params: ExportTask; result: undefined };
   list: { params: ListTask; result: TreeEntry[] };
   /** for each path the highest of the layers that has it */

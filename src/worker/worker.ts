@@ -6,7 +6,7 @@ import { BuildError } from "../lib/index.js";
 import type { ThreadMessage, ThreadReply } from "./protocol.js";
 import type { WindowSize } from "../linux/index.js";
 import { TaskError } from "./task-error.js";
-import type { TaskMap, TaskName } from "./types.js";
+import type { TaskMap, TaskName, Tree } from "./types.js";
 
 export interface WorkerOptions {
   readonly stateRoot: string;
@@ -41,10 +41,17 @@ export interface ProcessListeners {
   readonly onStarted?: () => void;
 }
 
+/** @param root where this process sees what a thread has mounted */
+type ShownListener = (root: string) => void;
+
+interface TaskListeners extends Partial<ProcessListeners> {
+  readonly onShown?: ShownListener;
+}
+
 interface Pending {
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
-  readonly listeners: ProcessListeners | undefined;
+  readonly listeners: TaskListeners | undefined;
 }
 
 interface Slot {
@@ -76,7 +83,7 @@ export class Worker {
     task: K,
     params: TaskMap[K]["params"],
     signal: AbortSignal,
-    listeners?: ProcessListeners,
+    listeners?: TaskListeners,
   ): Promise<TaskMap[K]["result"]> {
     signal.throwIfAborted();
     const isContainer = task === "run" || task === "exec" || task === "probe";
@@ -101,6 +108,23 @@ export class Worker {
       signal.removeEventListener("abort", abort);
       slot.pending.delete(id);
       if (slot.pending.size === 0 && !this.#closing) this.#rest(slot);
+    }
+  }
+
+  /** Shows a tree to `use`, by a path that leads to a thread's mounts; it must not be written to. */
+  async show<T>(tree: Tree, use: (root: string) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const done = new AbortController();
+    const during = AbortSignal.any([signal, done.signal]);
+    let showing: Promise<void> | undefined;
+    try {
+      const root = await new Promise<string>((onShown, reject) => {
+        showing = this.perform("show", { tree }, during, { onShown });
+        showing.catch(reject);
+      });
+      return await use(root);
+    } finally {
+      done.abort();
+      await showing;
     }
   }
 
@@ -153,7 +177,8 @@ export class Worker {
     thread.on("message", (reply: ThreadReply) => {
       const pending = slot.pending.get(reply.id);
       if (!pending) return;
-      if (reply.kind === "output") pending.listeners?.onOutput(reply.stream, reply.chunk);
+      if (reply.kind === "output") pending.listeners?.onOutput?.(reply.stream, reply.chunk);
+      else if (reply.kind === "shown") pending.listeners?.onShown?.(reply.root);
       else if (reply.kind === "started") pending.listeners?.onStarted?.();
       else if (reply.kind === "result") pending.resolve(reply.result as never);
       else pending.reject(new TaskError(reply.code, reply.message, reply.part, { cause: reply.stack }));

@@ -26,6 +26,7 @@ export async function sendFolder(
   { asContext, moved }: SendOptions,
 ): Promise<void> {
   const files: BytePath[] = [];
+  const room = Buffer.allocUnsafeSlow(CHUNK);
   let sending: Promise<void> = Promise.resolve();
   const answered = call.read((message) => {
     const { type, id, data } = decodePacket(message);
@@ -33,7 +34,7 @@ export async function sendFolder(
     if (type === PACKET.REQ) {
       const path = files[id];
       if (path === undefined) throw new Error(`entry ${id} is asked for, which was not sent`);
-      sending = sending.then(() => sendFile(call, join(folder, path), id, moved));
+      sending = sending.then(() => sendFile(call, join(folder, path), id, room, moved));
       sending.catch(() => call.cancel());
     } else if (type === PACKET.FIN) {
       void call.send(encodePacket({ type: PACKET.FIN })).then(() => call.end());
@@ -93,17 +94,19 @@ async function sendFile(
   call: BidiStream,
   path: BytePath,
   id: number,
+  room: Buffer,
   moved: (bytes: number) => void,
 ): Promise<void> {
   const fd = openSync(fsPath(path), "r");
   try {
-    for (;;) {
-      const buffer = Buffer.allocUnsafe(CHUNK);
-      const count = readSync(fd, buffer);
-      await call.send(encodePacket({ type: PACKET.DATA, id, data: buffer.subarray(0, count) }));
+    for (let left = true; left;) {
+      const count = readSync(fd, room);
+      if (count > 0) await call.send(encodePacket({ type: PACKET.DATA, id, data: room.subarray(0, count) }));
       moved(count);
-      if (count === 0) return;
+      left = count === room.length;
     }
+    // its end
+    await call.send(encodePacket({ type: PACKET.DATA, id }));
   } finally {
     closeSync(fd);
   }

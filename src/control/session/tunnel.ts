@@ -37,6 +37,11 @@ export class TunnelSocket extends Duplex {
     this.#stream.write(frame(bytesMessage(chunk)), () => callback());
   }
 
+  /** What waits is sent as one message. */
+  override _writev(chunks: { chunk: Buffer }[], callback: () => void): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), "buffer", callback);
+  }
+
   override _final(callback: () => void): void {
     callback();
   }

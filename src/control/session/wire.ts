@@ -145,31 +145,52 @@ function decodeStat(message: Buffer): Stat {
 }
 
 class Message {
-  readonly #parts: Buffer[] = [];
+  #out = Buffer.allocUnsafe(256);
+  #length = 0;
 
   int(field: number, value: number | bigint): this {
-    if (BigInt(value) !== 0n)
-      this.#parts.push(varint(BigInt(field << 3)), varint(BigInt.asUintN(64, BigInt(value))));
+    if (Number(value) === 0) return this;
+    this.#reserve(20);
+    this.#varint(field << 3);
+    if (typeof value === "number" && value > 0) {
+      this.#varint(value);
+      return this;
+    }
+    // in two parts that numbers hold
+    const bits = BigInt.asUintN(64, BigInt(value));
+    let low = Number(bits & 0xfffffffn);
+    const high = Number(bits >> 28n);
+    if (high > 0) for (let i = 0; i < 4; i++, low >>>= 7) this.#out[this.#length++] = (low & 0x7f) | 0x80;
+    this.#varint(high > 0 ? high : low);
     return this;
   }
 
   bytes(field: number, value: Buffer, evenEmpty = false): this {
-    if (value.length > 0 || evenEmpty)
-      this.#parts.push(varint(BigInt((field << 3) | 2)), varint(BigInt(value.length)), value);
+    if (value.length === 0 && !evenEmpty) return this;
+    this.#reserve(20 + value.length);
+    this.#varint((field << 3) | 2);
+    this.#varint(value.length);
+    this.#out.set(value, this.#length);
+    this.#length += value.length;
     return this;
   }
 
   finish(): Buffer {
-    return Buffer.concat(this.#parts);
+    return this.#out.subarray(0, this.#length);
   }
-}
 
-function varint(value: bigint): Buffer {
-  const out: number[] = [];
-  let rest = value;
-  for (; rest > 0x7fn; rest >>= 7n) out.push(Number(rest & 0x7fn) | 0x80);
-  out.push(Number(rest));
-  return Buffer.from(out);
+  #varint(value: number): void {
+    let rest = value;
+    for (; rest > 0x7f; rest = Math.floor(rest / 0x80)) this.#out[this.#length++] = (rest % 0x80) | 0x80;
+    this.#out[this.#length++] = rest;
+  }
+
+  #reserve(count: number): void {
+    if (this.#length + count <= this.#out.length) return;
+    const larger = Buffer.allocUnsafe(2 * this.#length + count);
+    this.#out.copy(larger, 0, 0, this.#length);
+    this.#out = larger;
+  }
 }
 
 export function encodePacket(packet: {
