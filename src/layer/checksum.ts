@@ -231,8 +231,8 @@ function hashContent(hash: ReturnType<typeof createHash>, path: BytePath): void 
   try {
     for (;;) {
       const count = readSync(fd, BUFFER, 0, BUFFER.length, null);
-      if (count === 0) return;
       hash.update(BUFFER.subarray(0, count));
+      if (count < BUFFER.length) return;
     }
   } finally {
     closeSync(fd);

@@ -38,7 +38,8 @@ function readFully(fd: number): number {
   let size = 0;
   for (;;) {
     const count = readSync(fd, BUFFER, size, BUFFER.length - size, null);
+    const isLast = count < BUFFER.length - size;
     size += count;
-    if (count === 0 || size === BUFFER.length) return size;
+    if (isLast || size === BUFFER.length) return size;
   }
 }

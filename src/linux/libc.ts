@@ -77,11 +77,13 @@ export function setTimes(path: BytePath, { atime, mtime }: Times): void {
   check(libc("utimensat")(-100, cString(path), times, 0x100), "utimensat", path);
 }
 
+/** For what a call answers, until the next one: as much as the kernel has for names or a value. */
+const ROOM = Buffer.allocUnsafeSlow(64 << 10);
+
 /** `undefined` if there is no such attribute. */
 export function getXattr(path: BytePath, name: string): Buffer | undefined {
-  const value = Buffer.alloc(4096);
-  const size = libc("lgetxattr")(cString(path), cString(name), value, value.length);
-  return size < 0 ? undefined : Buffer.from(value.subarray(0, size));
+  const size = libc("lgetxattr")(cString(path), cString(name), ROOM, ROOM.length);
+  return size < 0 ? undefined : Buffer.from(ROOM.subarray(0, size));
 }
 
 export function setXattr(path: BytePath, name: string, value: Uint8Array): void {
@@ -93,11 +95,9 @@ export function setXattr(path: BytePath, name: string, value: Uint8Array): void 
 }
 
 export function listXattrs(path: BytePath): string[] {
-  const list = Buffer.alloc(16384);
-  const size = libc("llistxattr")(cString(path), list, list.length);
+  const size = libc("llistxattr")(cString(path), ROOM, ROOM.length);
   if (size <= 0) return [];
-  return list
-    .subarray(0, size)
+  return ROOM.subarray(0, size)
     .toString("latin1")
     .split("\0")
     .filter((name) => name !== "");

@@ -158,7 +158,10 @@ class Copier {
     this.#exclude = new PatternMatcher(options.excludePatterns);
   }
 
-  /** @param relative path below the copied folder, which the patterns are about */
+  /**
+   * @param relative path below the copied folder, which the patterns are about
+   * @param isNew nothing is at `target`
+   */
   copy(
     source: BytePath,
     relative: BytePath,
@@ -167,6 +170,7 @@ class Copier {
     parents: readonly PendingFolder[],
     includeInfo: ParentMatches | undefined,
     excludeInfo: ParentMatches | undefined,
+    isNew = false,
   ): void {
     const top = relative === "";
     const text = textOf(relative);
@@ -183,7 +187,7 @@ class Copier {
     if (!stat.isDirectory()) {
       if (!wanted && !top) return;
       for (const parent of parents) this.#makePending(parent, overwriteMetadata);
-      this.#copyFile(source, stat, target);
+      this.#copyFile(source, stat, target, isNew);
       return;
     }
     if (wanted) for (const parent of parents) this.#makePending(parent, overwriteMetadata);
@@ -200,6 +204,7 @@ class Copier {
           inner,
           i.info,
           e.info,
+          created,
         );
       }
     }
@@ -241,8 +246,8 @@ class Copier {
     return false;
   }
 
-  #copyFile(source: BytePath, stat: BigIntStats, target: BytePath): void {
-    const existing = this.#inTheWay(target, stat);
+  #copyFile(source: BytePath, stat: BigIntStats, target: BytePath, isNew: boolean): void {
+    const existing = isNew ? undefined : this.#inTheWay(target, stat);
     if (existing?.isDirectory()) {
       const shown = textOf(target.slice(this.#options.targetRoot.length));
       throw new BuildError("COPY_FAILED", `cannot replace to directory ${shown} with file`);
