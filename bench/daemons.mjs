@@ -1,6 +1,6 @@
 // Times the cache's transfers of two daemons beside each other, ours and a buildkitd, both driven by one buildctl
 // through azproxy against Azurite:
-//   npm run bench:daemons -- --buildkitd PATH --buildctl PATH [--runs 3] [--large 538] [--only small,large,loop]
+//   npm run bench:daemons -- --buildkitd PATH --buildctl PATH [--runs 3] [--large 538] [--only small,large,text,loop]
 // Up is the export's own step; down is a whole build on an empty daemon: small layers into an OCI archive, large ones
 // with a step on top. Prints medians of time, processor time of the daemon, requests, and its highest peak of memory.
 import { spawn, spawnSync } from "node:child_process";
@@ -119,9 +119,10 @@ function copied(layers, bytes) {
   return path;
 }
 
-/** Layers of steps, so that no context is part of what is measured. */
-function made(layers, bytes) {
-  return folder(`FROM ${services.base}`, (i) => `RUN head -c ${bytes} /dev/urandom > /f${i}`, layers);
+/** Layers of steps, so that no context is part of what is measured. @param filter what their noise goes through */
+function made(layers, bytes, filter = "cat") {
+  const line = (i) => `RUN head -c ${bytes} /dev/urandom | ${filter} > /f${i}`;
+  return folder(`FROM ${services.base}`, line, layers);
 }
 
 const archive = (file) => ["--output", `type=oci,dest=${file}`];
@@ -189,6 +190,13 @@ try {
   if (wanted("small")) {
     await measure("41 small layers, 10 ms", { rttMs: 10, mbps: 0 }, small, false);
     await measure("41 small layers, 40 ms", { rttMs: 40, mbps: 0 }, small, false);
+  }
+  if (wanted("text")) {
+    // noise of 6 bits a byte: what layers mostly are compresses
+    const text = made(9, Math.ceil((Number(values.large) * 0.75e6) / 9), "base64");
+    const title = `${values.large} MB of text in 9`;
+    await measure(`${title}, 10 ms, 200 Mbit/s`, { rttMs: 10, mbps: 200 }, text, true);
+    await measure(`${title}, loopback`, { rttMs: 0, mbps: 0 }, text, true);
   }
   if (wanted("large") || wanted("loop")) {
     const large = made(9, Math.ceil((Number(values.large) * 1e6) / 9));

@@ -2,6 +2,7 @@
 // takes.
 import { Gunzip, ZstdDecompress, type ZlibOptions } from "minizlib";
 import { constants } from "node:zlib";
+import { freeMemory } from "../lib/index.js";
 
 /** Bytes that are unpacked at once: fewer where they become a lot, a thousand times as many at most. */
 const SLICE = 128 << 10;
@@ -14,7 +15,10 @@ const ROOM = 256 << 10;
 const OPTIONS: ZlibOptions & { readonly chunkSize: number } = { chunkSize: ROOM };
 
 export interface Decompressor {
-  /** @returns what these bytes unpack to, while it is asked for; that throws what is wrong with them */
+  /**
+   * @returns what these bytes unpack to, while it is asked for; that throws what is wrong with them. A part is good until
+   * the next one is asked for.
+   */
   push(chunk: Buffer): Iterable<Buffer>;
   /** @returns the rest; that throws if there should be more bytes */
   end(): Iterable<Buffer>;
@@ -56,12 +60,15 @@ function fromStream(stream: Gunzip | ZstdDecompress): Decompressor {
     size += part.length;
   });
   stream.on("error", (error) => void (failed ??= { error }));
-  const taken = (task: () => unknown): readonly Buffer[] => {
+  const given = function* (task: () => unknown): Generator<Buffer> {
     parts = [];
     size = 0;
     task();
     if (failed) throw failed.error;
-    return parts;
+    for (const part of parts) {
+      yield part;
+      freeMemory(part);
+    }
   };
   let slice = SLICE;
   return {
@@ -69,12 +76,12 @@ function fromStream(stream: Gunzip | ZstdDecompress): Decompressor {
       for (let at = 0; at < chunk.length;) {
         const bytes = chunk.subarray(at, at + slice);
         at += bytes.length;
-        yield* taken(() => stream.write(bytes));
+        yield* given(() => stream.write(bytes));
         slice = Math.min(SLICE, Math.max(MIN_SLICE, Math.floor((bytes.length * UNPACKED) / (size + 1))));
       }
     },
     *end() {
-      yield* taken(() => stream.end());
+      yield* given(() => stream.end());
     },
   };
 }

@@ -3,6 +3,7 @@
 // stored as it is. Memory is bounded by the number of blocks in flight, and used again: collecting it would take longer
 // than filling it.
 import { constants, crc32, deflateRaw, deflateRawSync } from "node:zlib";
+import { freeMemory } from "../lib/index.js";
 
 const BLOCK = 1 << 20;
 const WINDOW = 32 << 10;
@@ -92,7 +93,13 @@ export class BlockGzip {
 
   async #writeFirst(): Promise<void> {
     const { memory, data, compressed } = this.#queue.shift()!;
-    this.#write(compressed ? await compressed : BlockGzip.#stored(data));
+    if (compressed) {
+      const bytes = await compressed;
+      this.#write(bytes);
+      freeMemory(bytes);
+    } else {
+      this.#write(BlockGzip.#stored(data));
+    }
     BlockGzip.#free.push(memory);
   }
 

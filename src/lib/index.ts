@@ -8,6 +8,7 @@ export * from "./go-units.js";
 export * from "./limiter.js";
 export * from "./secret.js";
 export * from "./csv.js";
+export * from "./free-memory.js";
 export * from "./glob.js";
 export * from "./pattern.js";
 export * from "./within.js";

@@ -11,6 +11,8 @@ interface Koffi {
   errno(): number;
 }
 
+const M_MMAP_THRESHOLD = -3;
+
 let functions: Record<string, Call> | undefined;
 let koffi: Koffi;
 
@@ -41,8 +43,18 @@ export function libc(name: string): Call {
     functions = Object.fromEntries(
       Object.entries(SIGNATURES).map(([key, text]) => [key, library.func(text)]),
     );
+    returnLargeMemory(library);
   }
   return functions[name]!;
+}
+
+/** What is freed goes back to the system: between others, in the memory of a thread, it would stay for ever. */
+function returnLargeMemory(library: ReturnType<Koffi["load"]>): void {
+  try {
+    library.func("int mallopt(int parameter, int value)")(M_MMAP_THRESHOLD, 512 << 10);
+  } catch {
+    // other libraries than glibc have no such thing, nor need it
+  }
 }
 
 export function cString(text: BytePath): Buffer {

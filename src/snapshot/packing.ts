@@ -1,7 +1,7 @@
 // Layers as blobs: packed from their folders once, in other compressions where those are forced.
 import type { BlobStore } from "../content/index.js";
 import type { LayerBlob } from "../layer/index.js";
-import { SharedWork } from "../lib/index.js";
+import { Limiter, SharedWork } from "../lib/index.js";
 import type { DiffTask, Worker } from "../worker/index.js";
 import { compressionOf, DEFAULT_FORMAT, layerMediaType, type LayerFormat } from "./format.js";
 import type { LayerTable } from "./layer-table.js";
@@ -19,9 +19,12 @@ export interface PackingOptions {
 export class Packing {
   readonly #options: PackingOptions;
   readonly #running = new SharedWork<string, LayerDescriptor>();
+  /** each has a dozen megabytes of blocks in memory */
+  readonly #threads: Limiter;
 
   constructor(options: PackingOptions) {
     this.#options = options;
+    this.#threads = new Limiter(options.worker.fileThreads);
   }
 
   /** The descriptor of one layer: as it was packed first, unless `format` forces another compression. */
@@ -87,7 +90,7 @@ export class Packing {
     write: (file: string) => Promise<LayerBlob>,
   ): Promise<{ file: string; descriptor: LayerDescriptor }> {
     const file = this.#options.blobs.temporaryFile();
-    const { digest, size, diffId, annotations } = await write(file);
+    const { digest, size, diffId, annotations } = await this.#threads.run(() => write(file));
     const mediaType = layerMediaType(compression);
     return { file, descriptor: { mediaType, digest, size, diffId, ...(annotations && { annotations }) } };
   }
