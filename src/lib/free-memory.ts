@@ -2,8 +2,8 @@
 // leaves tens of megabytes of them in every thread.
 import { MessageChannel } from "node:worker_threads";
 
-/** Bytes from which on a buffer has memory of its own; smaller ones may share it. */
-const OWN = 64 << 10;
+/** Bytes from which on it is worth it. */
+const LARGE = 64 << 10;
 
 /** What is handed over to it is nobody's: its other end is closed. */
 const { port1: nobody } = new MessageChannel();
@@ -11,5 +11,7 @@ nobody.close();
 
 /** Nobody uses the buffer, or another on the same memory, any more: they are empty from now on. */
 export function freeMemory({ buffer }: Uint8Array): void {
-  if (buffer.byteLength >= OWN && buffer instanceof ArrayBuffer) nobody.postMessage(undefined, [buffer]);
+  // what small buffers share cannot be handed over
+  const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize;
+  if (isOwn && buffer.byteLength >= LARGE) nobody.postMessage(undefined, [buffer]);
 }
