@@ -9,11 +9,11 @@ import { ROOT } from "../support/services.js";
 const root = mkdtempSync(join(tmpdir(), "bluekiln-threads-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
+type Engine = typeof import("../../src/worker/index.js");
+const { Worker } = (await import(join(ROOT, "dist/worker/index.js"))) as Engine;
+mkdirSync(join(root, "own"));
+
 it("a thread with nothing to do ends, and another takes its place", async () => {
-  const { Worker } = (await import(
-    join(ROOT, "dist/worker/index.js")
-  )) as typeof import("../../src/worker/index.js");
-  mkdirSync(join(root, "own"));
   mkdirSync(join(root, "tree"));
   writeFileSync(join(root, "tree", "f"), "");
   const worker = new Worker({ stateRoot: root, own: "own", fileThreads: 2, idleTimeout: 100 });
@@ -32,6 +32,32 @@ it("a thread with nothing to do ends, and another takes its place", async () => 
   for (let tries = 0; threads() > before && tries < 100; tries++) await setTimeout(50);
   expect(threads()).toBe(before);
   expect(await list()).toEqual(["f"]);
+  await worker.close();
+});
+
+it("what a thread has mounted is shown to the process, as long as it is looked at", async () => {
+  for (const [layer, file] of [
+    ["lower", "a"],
+    ["upper", "b"],
+  ] as const) {
+    mkdirSync(join(root, layer));
+    writeFileSync(join(root, layer, file), file);
+  }
+  const worker = new Worker({ stateRoot: root, own: join(root, "own"), fileThreads: 1 });
+  const tree = { kind: "layers", layers: ["lower", "upper"] } as const;
+  const { signal } = new AbortController();
+  let shown = "";
+  const look = async (folder: string): Promise<string[]> => {
+    shown = folder;
+    return readdirSync(folder).sort();
+  };
+  expect(await worker.show(tree, look, signal)).toEqual(["a", "b"]);
+  expect(readdirSync(shown)).toEqual([]);
+  const failing = worker.show(tree, () => Promise.reject(new Error("the client has gone")), signal);
+  await expect(failing).rejects.toThrow("the client has gone");
+  await expect(worker.show({ kind: "layers", layers: ["none"] }, look, signal)).rejects.toThrow();
+  await expect(worker.show(tree, look, AbortSignal.abort(new Error("canceled")))).rejects.toThrow("canceled");
+  expect(await worker.show(tree, look, signal)).toEqual(["a", "b"]);
   await worker.close();
 });
 
