@@ -11,8 +11,14 @@ const MIN_SLICE = 4 << 10;
 const UNPACKED = 2 << 20;
 /** Bytes of the memory that they are unpacked to: more often needs less, but would leave the processor's cache. */
 const ROOM = 256 << 10;
-/** zlib's, which the library hands on. */
-const OPTIONS: ZlibOptions & { readonly chunkSize: number } = { chunkSize: ROOM };
+/** zlib's, which the library hands on, and writes to. */
+const options = (): ZlibOptions & { readonly chunkSize: number } => ({ chunkSize: ROOM });
+
+/** What is known of a library's stream; its types are those of a newer Node. */
+interface Engine {
+  /** of the last write: how much was used */
+  readonly handle?: { readonly bytesWritten: number };
+}
 
 export interface Decompressor {
   /**
@@ -29,14 +35,14 @@ export interface Decompressor {
  * @throws Error if they are not what `mediaType` promises
  */
 export async function decompressorFor(head: Buffer, mediaType: string): Promise<Decompressor> {
-  if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) return fromStream(new Gunzip(OPTIONS));
+  if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) return fromStream(new Gunzip(options()));
   if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) return zstd();
   if (mediaType.includes("gzip")) throw new Error("it is not gzip: invalid header");
   return { push: (chunk) => [chunk], end: () => [] };
 }
 
 async function zstd(): Promise<Decompressor> {
-  if ("ZSTD_d_windowLogMax" in constants) return fromStream(new ZstdDecompress(OPTIONS));
+  if ("ZSTD_d_windowLogMax" in constants) return fromStream(new ZstdDecompress(options()), true);
   // an older Node
   const { Decompress } = await import("fzstd");
   let parts: Buffer[] = [];
@@ -50,8 +56,11 @@ async function zstd(): Promise<Decompressor> {
   return { push: (chunk) => push(Buffer.from(chunk), false), end: () => push(new Uint8Array(0), true) };
 }
 
-/** Of a stream that is done with a chunk when `write` returns. */
-function fromStream(stream: Gunzip | ZstdDecompress): Decompressor {
+/**
+ * Of a stream that is done with a chunk when `write` returns.
+ * @param stops it leaves what comes after the end of a frame
+ */
+function fromStream(stream: Gunzip | ZstdDecompress, stops = false): Decompressor {
   let parts: Buffer[] = [];
   let size = 0;
   let failed: { readonly error: unknown } | undefined;
@@ -70,13 +79,21 @@ function fromStream(stream: Gunzip | ZstdDecompress): Decompressor {
       freeMemory(part);
     }
   };
+  const write = (bytes: Buffer): void => {
+    for (let rest = bytes; rest.length > 0 && !failed;) {
+      stream.write(rest);
+      const used = (stream as unknown as Engine).handle?.bytesWritten ?? 0;
+      if (!stops || used === 0) return;
+      rest = rest.subarray(used);
+    }
+  };
   let slice = SLICE;
   return {
     *push(chunk) {
       for (let at = 0; at < chunk.length;) {
         const bytes = chunk.subarray(at, at + slice);
         at += bytes.length;
-        yield* given(() => stream.write(bytes));
+        yield* given(() => write(bytes));
         slice = Math.min(SLICE, Math.max(MIN_SLICE, Math.floor((bytes.length * UNPACKED) / (size + 1))));
       }
     },
