@@ -100,10 +100,7 @@ export function gatewayService(
           layout: scheme === "oci-layout" ? (source.attrs["oci.store"] ?? "") : undefined,
           logName: LogName || `resolve image config for ${wanted.identifier}`,
         });
-        const identifier = reference.includes("@")
-          ? source.identifier
-          : `${scheme}://${image.reference}@${image.digest}`;
-        return { Source: { ...source, identifier }, Image: { Digest: image.digest, Config: image.config } };
+        return { Source: source, Image: { Digest: image.digest, Config: image.config } };
       }),
     readFile: ({ Ref, FilePath, Range }, context) =>
       asked(context, async (build) => {
