@@ -12,10 +12,10 @@ import { badRequest, returnedError, statusError } from "./errors.js";
 import type { FrontendReturn } from "./frontend-return.js";
 import type { Definition } from "./gen/buildkit/ops_pb.js";
 import { cacheImports } from "./frontend-attrs.js";
-import type { LLBBridge } from "./gen/buildkit/gateway_pb.js";
+import type { LLBBridge, ResolveSourceMetaRequest } from "./gen/buildkit/gateway_pb.js";
 import type { StatSchema } from "./gen/fsutil/stat_pb.js";
 import { goMode } from "./session/wire.js";
-import { enums } from "../llb/index.js";
+import { enums, type SourceOp } from "../llb/index.js";
 import { mountOf, platformOf, rangeOf, sourceInfoOf } from "./llb.js";
 import type { DaemonOptions } from "./types.js";
 import { execProcesses } from "./processes.js";
@@ -76,31 +76,19 @@ export function gatewayService(
       }),
     resolveImageConfig: (request, context) =>
       asked(context, async (build) => {
-        const { Ref, Platform, LogName, ResolveMode, ResolverType, StoreID, SourcePolicies } = request;
+        const { Ref, ResolverType, StoreID } = request;
         const scheme = ResolverType === OCI_LAYOUT ? "oci-layout" : "docker-image";
-        const wanted = { identifier: `${scheme}://${Ref}`, attrs: {} };
-        const { identifier } = build.allowedSource(wanted, SourcePolicies);
-        const image = await build.frontendHost().resolveImage(identifier.slice(scheme.length + 3), {
-          platform: Platform ? platformOf(Platform) : hostPlatform(),
-          resolveMode: ResolveMode === "pull" ? "pull" : "default",
-          layout: ResolverType === OCI_LAYOUT ? StoreID : undefined,
-          logName: LogName || `resolve image config for ${Ref}`,
-        });
+        const wanted = { identifier: `${scheme}://${Ref}`, attrs: { "oci.store": StoreID } };
+        const logName = request.LogName || `resolve image config for ${Ref}`;
+        const { image } = await resolveSource(build, wanted, { ...request, LogName: logName });
+        if (!image) throw badRequest(`${Ref} is not an image`);
         return { Digest: image.digest, Config: image.config, Ref: image.reference };
       }),
-    resolveSourceMeta: ({ Source: wanted, Platform, LogName, ResolveMode, SourcePolicies }, context) =>
+    resolveSourceMeta: (request, context) =>
       asked(context, async (build) => {
-        if (!wanted) throw badRequest("no source was given");
-        const source = build.allowedSource(wanted, SourcePolicies);
-        const [, scheme, reference] = /^(docker-image|oci-layout):\/\/(.*)$/s.exec(source.identifier) ?? [];
-        if (reference === undefined) return { Source: source };
-        const image = await build.frontendHost().resolveImage(reference, {
-          platform: Platform ? platformOf(Platform) : hostPlatform(),
-          resolveMode: ResolveMode === "pull" ? "pull" : "default",
-          layout: scheme === "oci-layout" ? (source.attrs["oci.store"] ?? "") : undefined,
-          logName: LogName || `resolve image config for ${wanted.identifier}`,
-        });
-        return { Source: source, Image: { Digest: image.digest, Config: image.config } };
+        if (!request.Source) throw badRequest("no source was given");
+        const { source, image } = await resolveSource(build, request.Source, request);
+        return { Source: source, ...(image && { Image: { Digest: image.digest, Config: image.config } }) };
       }),
     readFile: ({ Ref, FilePath, Range }, context) =>
       asked(context, async (build) => {
@@ -219,4 +207,24 @@ export function clientOf(builds: Builds): (context: HandlerContext) => Promise<F
     const build = await (await builds.get(id)).build;
     return { build, returned: build.returned, inputs: {} };
   };
+}
+
+type ResolveRequest = Pick<
+  ResolveSourceMetaRequest,
+  "Platform" | "LogName" | "ResolveMode" | "SourcePolicies"
+>;
+
+/** A source as the policies have it, and what it is if it is an image. */
+async function resolveSource(build: DaemonBuild, wanted: SourceOp, request: ResolveRequest) {
+  const { Platform, LogName, ResolveMode, SourcePolicies } = request;
+  const source = build.allowedSource(wanted, SourcePolicies);
+  const [, scheme, reference] = /^(docker-image|oci-layout):\/\/(.*)$/s.exec(source.identifier) ?? [];
+  if (reference === undefined) return { source };
+  const image = await build.frontendHost().resolveImage(reference, {
+    platform: Platform ? platformOf(Platform) : hostPlatform(),
+    resolveMode: ResolveMode === "pull" ? "pull" : "default",
+    layout: scheme === "oci-layout" ? (source.attrs["oci.store"] ?? "") : undefined,
+    logName: LogName || `resolve image config for ${wanted.identifier}`,
+  });
+  return { source, image };
 }
