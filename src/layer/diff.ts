@@ -4,6 +4,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import type { BigIntStats } from "node:fs";
 import { deviceNumbers, fsPath, getXattr, type BytePath } from "../linux/index.js";
 import { packLayer, type PackOptions } from "./packer.js";
+import { sameContent } from "./same-content.js";
 import { padding, tarHeader, tarTrailer } from "./tar-writer.js";
 import { join, listNames, lstat, lstatMaybe, readLink } from "./tree.js";
 import type { EntryType, LayerBlob, TarEntry } from "./types.js";
@@ -193,13 +194,15 @@ export function isOpaque(path: BytePath): boolean {
   );
 }
 
-/** Nothing that a layer records differs. Folders: without their times. */
 /** How overlayfs says that something is gone. */
 export function isWhiteout(stat: BigIntStats): boolean {
   return stat.isCharacterDevice() && stat.rdev === 0n;
 }
 
-/** Whether an entry has not changed, as far as its attributes tell. */
+/**
+ * Nothing that a layer records differs; folders: without their times. BuildKit reads files only where their times are in
+ * whole seconds. Times that are equal are no proof in either case, and rare enough to look.
+ */
 export function sameEntry(path: BytePath, a: BigIntStats, lowerPath: BytePath, b: BigIntStats): boolean {
   if (a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid || a.rdev !== b.rdev) return false;
   const capability = (p: BytePath): string | undefined =>
@@ -207,5 +210,6 @@ export function sameEntry(path: BytePath, a: BigIntStats, lowerPath: BytePath, b
   if (capability(path) !== capability(lowerPath)) return false;
   if (a.isDirectory()) return true;
   if (a.size !== b.size || a.mtimeNs !== b.mtimeNs) return false;
-  return a.isSymbolicLink() ? readLink(path) === readLink(lowerPath) : true;
+  if (a.isSymbolicLink()) return readLink(path) === readLink(lowerPath);
+  return !a.isFile() || a.size === 0n || (a.dev === b.dev && a.ino === b.ino) || sameContent(path, lowerPath);
 }
