@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { PassThrough, type Writable } from "node:stream";
 import type { WindowSize } from "../linux/index.js";
+import { openPipes } from "./pipes.js";
 import type { Runtime } from "./runtime.js";
 import { openTerminal } from "./terminal.js";
 
@@ -75,13 +76,11 @@ export async function runProcess(
   handle: ProcessHandle,
 ): Promise<number> {
   const terminal = control?.hasTerminal ? openTerminal((chunk) => onOutput(1, chunk)) : undefined;
-  const child = terminal
-    ? spawn("setsid", ["--ctty", runtime.command, ...args], { stdio: terminal.stdio })
-    : spawn(runtime.command, args, { stdio: [control ? "pipe" : "ignore", "pipe", "pipe"] });
-  terminal?.passOn();
-  child.stdout?.on("data", (chunk: Buffer) => onOutput(1, chunk));
-  child.stderr?.on("data", (chunk: Buffer) => onOutput(2, chunk));
-  control?.attach(terminal?.stream ?? child.stdin!, handle.signal);
+  const streams = terminal ?? openPipes(control !== undefined, onOutput);
+  const command = [...(terminal ? ["setsid", "--ctty"] : []), runtime.command, ...args];
+  const child = spawn(command[0]!, command.slice(1), { stdio: [...streams.stdio] });
+  streams.passOn();
+  control?.attach(streams.stdin!, handle.signal);
   const watch = onStarted && setInterval(() => started(handle.pid()), START_INTERVAL);
   const started = (pid: number | undefined): void => {
     if (pid === undefined || (terminal && !terminal.isInside(pid))) return;
@@ -99,12 +98,12 @@ export async function runProcess(
       child.once("error", reject);
       child.once("close", (exit, by) => resolve(exit ?? (by === "SIGKILL" ? 137 : 1)));
     });
-    await terminal?.ended;
+    await streams.ended;
     signal.throwIfAborted();
     return code;
   } finally {
     if (control) control.onResize = undefined;
-    terminal?.close();
+    streams.close();
     clearInterval(watch);
     signal.removeEventListener("abort", end);
   }

@@ -278,7 +278,12 @@ function userMounts(spec: ContainerSpec): object[] {
           destination,
           type: "tmpfs",
           source: "tmpfs",
-          options: ["noexec", "nosuid", "nodev", "mode=1777", ...(source === "" ? [] : [`size=${source}`])],
+          options: [
+            "nosuid",
+            "mode=1777",
+            ...(readonly ? ["ro"] : []),
+            ...(source === "" ? [] : [`size=${source}`]),
+          ],
         }
       : { destination, type: "bind", source, options: ["rbind", readonly ? "ro" : "rw", "rprivate"] },
   );

@@ -3,19 +3,13 @@
 import { closeSync, constants, fstatSync, openSync, type Stats } from "node:fs";
 import { ReadStream } from "node:tty";
 import { openPty, setWindowSize, type WindowSize } from "../linux/index.js";
+import type { ProcessStreams } from "./pipes.js";
 
-export interface Terminal {
-  /** for the runtime: it sits in front of the terminal, and the container in front of one that the runtime makes */
-  readonly stdio: [number, number, number];
-  readonly stream: ReadStream;
+/** The runtime sits in front of it, and the container in front of one that the runtime makes. */
+export interface Terminal extends ProcessStreams {
   /** whether a process of the container is in front of its own terminal yet */
   isInside(pid: number): boolean;
   resize(pid: number, size: WindowSize): void;
-  /** everything that was shown has been read */
-  readonly ended: Promise<void>;
-  /** The process has its side now. */
-  passOn(): void;
-  close(): void;
 }
 
 /** @param onOutput told of what is shown */
@@ -30,7 +24,7 @@ export function openTerminal(onOutput: (chunk: Buffer) => void): Terminal {
   });
   return {
     stdio: [slave, slave, slave],
-    stream,
+    stdin: stream,
     isInside: (pid) => withInside(pid, outside, () => undefined),
     resize: (pid, size) => void withInside(pid, outside, (fd) => setWindowSize(fd, size)),
     ended,

@@ -27,6 +27,8 @@ const SIGNATURES: Readonly<Record<string, string>> = {
   lgetxattr: "int64_t lgetxattr(const void *path, const void *name, void *value, size_t size)",
   lsetxattr: "int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)",
   llistxattr: "int64_t llistxattr(const void *path, void *list, size_t size)",
+  close: "int close(int fd)",
+  pipe2: "int pipe2(void *ends, int flags)",
   flock: "int flock(int fd, int operation)",
   geteuid: "unsigned int geteuid()",
   ioctl: "int ioctl(int fd, unsigned long request, void *argument)",

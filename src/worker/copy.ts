@@ -154,8 +154,8 @@ class Copier {
 
   constructor(options: CopyOptions) {
     this.#options = options;
-    this.#include = new PatternMatcher(options.includePatterns);
-    this.#exclude = new PatternMatcher(options.excludePatterns);
+    this.#include = PatternMatcher.named("includepatterns", options.includePatterns);
+    this.#exclude = PatternMatcher.named("excludepatterns", options.excludePatterns);
   }
 
   /**

@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { connect, createServer } from "node:net";
+import { posix } from "node:path";
 import {
   execInContainer,
   findRuntime,
@@ -24,7 +25,7 @@ import {
 import { join, lstatMaybe, resolveInRoot } from "../layer/index.js";
 import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
 import { BuildError, defaultPath } from "../lib/index.js";
-import { makeFolders } from "./copy.js";
+import { fileAbove, makeFolders } from "./copy.js";
 import type { Mounts } from "./mounts.js";
 import type { ExecTask, RunMount, RunTask } from "./types.js";
 
@@ -109,6 +110,7 @@ export async function runTask(task: RunTask, context: RunContext): Promise<{ exi
       containerMounts.push(await prepareMount(mount, mounts, systemFile, system, closers));
     const { edits } = task;
     containerMounts.push(...edits.mounts);
+    makeMountPoints(root, containerMounts);
     const folder = `${own}/c-${task.id}`;
     containers.set(task.id, { runtime, folder, read, privileged: task.privileged });
     const exitCode = await runContainer(
@@ -255,6 +257,18 @@ function selected(tree: BytePath, selector: string): BytePath {
       `failed to calculate checksum of ref: ${JSON.stringify(selector)}: not found`,
     );
   return path;
+}
+
+/** Folders to mount on, or of files to mount on, look like any other: crun gives those that it makes a sticky bit. */
+function makeMountPoints(root: BytePath, mounts: readonly ContainerMount[]): void {
+  const folders = mounts.map(({ destination, source, type }) => {
+    const isFolder = type === "tmpfs" || lstatMaybe(bytePath(source))?.isDirectory();
+    return isFolder ? destination : posix.dirname(destination);
+  });
+  for (const folder of ["/proc", "/dev", "/sys", ...folders]) {
+    const path = resolveInRoot(root, bytePath(folder));
+    if (fileAbove(path) === undefined) makeFolders(path, 0o755, undefined, undefined);
+  }
 }
 
 /** Remembers which mount points are missing now; the result removes them again if they are still empty. */

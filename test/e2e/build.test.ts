@@ -297,6 +297,50 @@ describe("RUN", () => {
     expect(read("o").trim()).toBe("1000:1000 /w 1 /home/app");
   });
 
+  it("opens its own outputs and input by their names in /dev", () => {
+    const command =
+      "cat < /dev/stdin > /in; echo out > /dev/stdout; echo err | tee /dev/stderr > /tee; wc -c < /in";
+    const context = makeContext(services.work, { Dockerfile: `FROM ${services.base}\nRUN ${command}\n` });
+    const result = build(["--progress=plain", context]);
+    expect(result.stderr).toMatch(/^#\d+ [\d.]+ out$/m);
+    expect(result.stderr).toMatch(/^#\d+ [\d.]+ err$/m);
+    expect(result.stderr).toMatch(/^#\d+ [\d.]+ 0$/m);
+    expect(result.status).toBe(0);
+  });
+
+  it("may start programs that it keeps in memory", () => {
+    const read = filesOf(
+      "tmpfs",
+      `FROM ${services.base} AS a\nRUN --mount=type=tmpfs,target=/t cp /bin/busybox /t/echo && /t/echo started > /o\nFROM scratch\nCOPY --from=a /o /\n`,
+    );
+    expect(read("o").trim()).toBe("started");
+  });
+
+  it("finds folders with ordinary modes where something is mounted", () => {
+    const dockerfile = [
+      "FROM scratch AS a",
+      `COPY --from=${services.base} /bin /bin`,
+      "RUN --mount=target=/m/n/o stat -c %a /m /m/n > /seen",
+      `FROM ${services.base} AS b`,
+      "RUN --mount=from=a,target=/a stat -c %a /a/dev /a/proc /a/sys > /modes; ls /a >> /modes",
+      "FROM scratch",
+      "COPY --from=a /seen /",
+      "COPY --from=b /modes /",
+    ].join("\n");
+    const read = filesOf("mount-points", dockerfile);
+    expect(read("seen").trim().split("\n")).toEqual(["755", "755"]);
+    expect(read("modes").trim().split("\n")).toEqual([
+      "755",
+      "755",
+      "755",
+      "bin",
+      "dev",
+      "proc",
+      "seen",
+      "sys",
+    ]);
+  });
+
   it("has no network where none is asked for", () => {
     const read = filesOf(
       "net",
