@@ -131,13 +131,13 @@ class ManifestBuilder {
 function parentsFirst(targets: readonly KeyNode[]): KeyNode[] {
   const order: KeyNode[] = [];
   const seen = new Set<KeyNode>(targets);
-  const stack = [...seen].map((node) => ({ node, pending: parentsOf(node) })).reverse();
+  const stack = [...seen].map((node) => ({ node, pending: node.parents })).reverse();
   for (let top = stack.at(-1); top; top = stack.at(-1)) {
     const next = top.pending.pop();
     if (!next) order.push(stack.pop()!.node);
     else if (!seen.has(next)) {
       seen.add(next);
-      stack.push({ node: next, pending: parentsOf(next) });
+      stack.push({ node: next, pending: next.parents });
     }
   }
   return order;
@@ -150,10 +150,6 @@ function dependsOn(item: Item, other: Item): boolean {
     for (const links of one.inputs) for (const { parent } of links) seen.add(parent);
   }
   return false;
-}
-
-function parentsOf(node: KeyNode): KeyNode[] {
-  return node.inputs.flatMap((links) => links.map((link) => link.parent));
 }
 
 function hasLink(links: Item["inputs"][number], link: Item["inputs"][number][number]): boolean {

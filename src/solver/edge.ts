@@ -259,6 +259,7 @@ export class EdgeState<R> {
       this.#save(key, value, createdAt);
     }
     this.#loadedKeys = keys;
+    if (store !== this.#solver.local) await this.#solver.keepParents(keys, store);
     this.#solver.completed(this.vertex, { kind: "hit", source: store.name });
   }
 

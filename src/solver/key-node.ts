@@ -40,6 +40,11 @@ export class KeyNode {
     this.isRandom = isRandom;
   }
 
+  /** what it stands on, by all alternatives */
+  get parents(): KeyNode[] {
+    return this.inputs.flatMap((links) => links.map(({ parent }) => parent));
+  }
+
   addLink(input: number, link: KeyLink): void {
     const links = this.inputs[input]!;
     if (links.some((other) => other.parent === link.parent && other.selector === link.selector)) return;

@@ -47,6 +47,8 @@ export class Solver<R> {
   readonly #started = new Set<Digest>();
   readonly #completed = new Set<Digest>();
   readonly #adopted = new Map<CacheStore<R>, Map<RecordId, KeyNode>>();
+  /** keys whose results in imported stores the local one has taken over */
+  readonly #kept = new Set<KeyNode>();
   #stores: Promise<readonly CacheStore<R>[]> | undefined;
   #imported: readonly CacheStore<R>[] = [];
 
@@ -105,23 +107,43 @@ export class Solver<R> {
   async loadResults(targets: readonly KeyNode[]): Promise<void> {
     const stores = await this.stores();
     const seen = new Set<KeyNode>(targets);
-    for (const node of seen)
-      for (const links of node.inputs) for (const { parent } of links) seen.add(parent);
+    for (const node of seen) for (const parent of node.parents) seen.add(parent);
     await Promise.all(
       [...seen].map(async (node) => {
-        if (node.result || node.isRandom) return;
-        for (const store of stores) {
-          for (const id of node.idsIn(store)) {
-            for (const stored of store.results(id)) {
-              const value = await stored.load(this.signal).catch(() => undefined);
-              if (value === undefined) continue;
-              node.result = { value, createdAt: stored.createdAt };
-              return;
-            }
-          }
-        }
+        if (!node.result && !node.isRandom) node.result = await this.#storedResult(node, stores);
       }),
     );
+  }
+
+  /**
+   * What a hit in an imported store stands on, that store has as well: the local one takes it over, for builds that don't
+   * import. BuildKit does the same.
+   */
+  async keepParents(keys: readonly KeyNode[], store: CacheStore<R>): Promise<void> {
+    const open = keys.flatMap(({ parents }) => parents);
+    for (let node = open.pop(); node; node = open.pop()) {
+      if (this.#kept.has(node)) continue;
+      this.#kept.add(node);
+      open.push(...node.parents);
+      const result = node.inputs.length > 0 ? await this.#storedResult(node, [store]) : undefined;
+      if (result) this.save(node, result.value, result.createdAt);
+    }
+  }
+
+  /** The first result of a key that a store can give. */
+  async #storedResult(
+    node: KeyNode,
+    stores: readonly CacheStore<R>[],
+  ): Promise<{ readonly value: R; readonly createdAt: number } | undefined> {
+    for (const store of stores) {
+      for (const id of node.idsIn(store)) {
+        for (const stored of store.results(id)) {
+          const value = await stored.load(this.signal).catch(() => undefined);
+          if (value !== undefined) return { value, createdAt: stored.createdAt };
+        }
+      }
+    }
+    return undefined;
   }
 
   #edge({ vertex: digest, index }: Edge): EdgeState<R> {

@@ -105,6 +105,25 @@ describe("a cache in Azure", () => {
     ).toEqual(["[4/5] COPY c /c", "[5/5] RUN cat /c > /d"]);
   });
 
+  it("leaves the results of all steps behind, for builds that do without it", () => {
+    const dockerfile = (last: string): string =>
+      `FROM ${services.base}\nRUN echo 1 > /1\nRUN echo 2 > /2\nRUN ${last}\n`;
+    const context = makeContext(services.work, { Dockerfile: dockerfile("true") });
+    const build = (state: string, folder: string, ...extra: string[]): string => {
+      const output = `type=oci,dest=${join(services.work, "left.tar")}`;
+      return bluekiln(["build", "--state-dir", state, "--output", output, ...extra, folder]).stderr;
+    };
+    build(stateDir(), context, "--cache-to", cache("left", ",mode=max"));
+    const state = stateDir();
+    build(state, context, "--cache-from", cache("left"));
+    const changed = makeContext(services.work, { Dockerfile: dockerfile("echo changed") });
+    expect(
+      steps(build(state, changed))
+        .filter(({ cached }) => !cached)
+        .map(({ step }) => step),
+    ).toEqual(["[4/4] RUN echo changed"]);
+  });
+
   it("is no error where it is missing, or where nobody listens", () => {
     const missing = buildHello("6", stateDir(), ["--cache-from", cache("never-written")]);
     expect(missing.status).toBe(0);
