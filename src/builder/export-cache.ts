@@ -99,6 +99,8 @@ async function exportResults(target: CacheTarget, task: Export, nodes: Set<KeyNo
     prepare(task, nodes),
   );
   if (manifest.records.length === 0) return;
+  if (manifest.layers.length === 0 && target.needsLayers)
+    return step.status("skipping cache export for empty result", async () => undefined);
   const layers = [
     ...new Map(manifest.layers.map(({ descriptor }) => [descriptor.digest, descriptor])).values(),
   ];

@@ -4,7 +4,13 @@ import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { CachePlaces, type CacheImport, type OciStore, type RefResult } from "../cache/index.js";
 import { readCdiDevices } from "../executor/index.js";
-import { hostPlatform, type FrontendHost, type FrontendWarning } from "../frontend/index.js";
+import {
+  hostPlatform,
+  type FrontendHost,
+  type FrontendWarning,
+  type ResolvedImage,
+  type ResolveImageOptions,
+} from "../frontend/index.js";
 import { BuildError, hexOf, type Digest } from "../lib/index.js";
 import type { Definition, Platform, SourceInfo } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
@@ -61,6 +67,8 @@ export class Job {
   readonly #options: JobOptions;
   readonly #context: OpContext;
   readonly #images: ImageSource;
+  /** by reference, platform and layout: a step of the progress each */
+  readonly #resolved = new Map<string, Promise<ResolvedImage>>();
   readonly #solvers = new Map<
     string,
     { solver: Solver<RefResult>; vertices: Map<Digest, Vertex<RefResult>> }
@@ -236,19 +244,30 @@ export class Job {
   /** What a frontend of this process may ask. */
   frontendHost(imports: readonly CacheImport[] = []): FrontendHost {
     return {
-      resolveImage: (reference, { platform, logName, layout }) =>
-        this.progress.step(logName, async () => {
-          try {
-            const images = layout === undefined ? this.#images : this.#options.layouts.get(layout);
-            if (!images) throw new BuildError("LAYOUT_MISSING", `the client has no OCI layout ${layout}`);
-            const source = await images.resolve(reference, platform, this.signal);
-            return { reference, digest: source.digest, config: source.config };
-          } catch (error) {
-            throw resolveError(reference, error);
-          }
-        }),
+      resolveImage: (reference, options) => {
+        const key = JSON.stringify([reference, options.platform, options.layout]);
+        const resolving = this.#resolved.get(key) ?? this.#resolveImage(reference, options);
+        this.#resolved.set(key, resolving);
+        return resolving;
+      },
       readFiles: (definition, paths, limit = Infinity) => this.#readFiles(definition, paths, limit, imports),
     };
+  }
+
+  #resolveImage(
+    reference: string,
+    { platform, logName, layout }: ResolveImageOptions,
+  ): Promise<ResolvedImage> {
+    return this.progress.step(logName, async () => {
+      try {
+        const images = layout === undefined ? this.#images : this.#options.layouts.get(layout);
+        if (!images) throw new BuildError("LAYOUT_MISSING", `the client has no OCI layout ${layout}`);
+        const { digest, config } = await images.resolve(reference, platform, this.signal);
+        return { reference, digest, config };
+      } catch (error) {
+        throw resolveError(reference, error);
+      }
+    });
   }
 
   async #readFiles(

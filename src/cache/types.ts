@@ -82,6 +82,8 @@ export interface CacheTarget {
   readonly title: string;
   /** what has been moved for this build so far, imports from the same place included */
   readonly traffic?: CacheTraffic;
+  /** it takes no cache of nothing but keys */
+  readonly needsLayers?: boolean;
   /** Called when the build begins. */
   begin?(signal: AbortSignal): Promise<void>;
   hasBlob(layer: Descriptor, signal: AbortSignal): Promise<boolean>;

@@ -115,8 +115,8 @@ export class TreeChecksum {
 
   /** A folder and what is in it, as the include and exclude patterns have it; patterns are relative to the folder. */
   #filtered(folder: BytePath, shown: BytePath, request: ChecksumRequest): Included[] {
-    const include = matcher("includepatterns", request.includePatterns);
-    const exclude = matcher("excludepatterns", request.excludePatterns);
+    const include = PatternMatcher.named("includepatterns", request.includePatterns);
+    const exclude = PatternMatcher.named("excludepatterns", request.excludePatterns);
     const found: Included[] = [];
     type Pending = { readonly entry: Included; done: boolean };
     const visit = (
@@ -245,13 +245,3 @@ export function combineDigests(digests: readonly Digest[]): Digest {
 }
 
 export { bytePath };
-
-/** @throws BuildError PATTERN_INVALID */
-function matcher(what: string, patterns: readonly string[]): PatternMatcher {
-  if (patterns.some((pattern) => !compilePathPattern(pattern.replace(/^!/, ""))))
-    throw new BuildError(
-      "PATTERN_INVALID",
-      `invalid ${what}: [${patterns.join(" ")}]: syntax error in pattern`,
-    );
-  return new PatternMatcher(patterns);
-}

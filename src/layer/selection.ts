@@ -42,8 +42,8 @@ class Walk {
     this.#source = source;
     this.#followPaths = followPaths;
     const follow = followPaths.length > 0 ? this.#followLinks() : [];
-    this.#include = new PatternMatcher([...includePatterns, ...follow]);
-    this.#exclude = new PatternMatcher(excludePatterns);
+    this.#include = PatternMatcher.named("includepatterns", [...includePatterns, ...follow]);
+    this.#exclude = PatternMatcher.named("excludepatterns", excludePatterns);
   }
 
   *folder(

@@ -1,6 +1,7 @@
 // File name patterns: Go's path.Match (wildcards of COPY) and the patterns of .dockerignore files with their "**" and
 // "!" (moby/patternmatcher).
 
+import { BuildError, wrapError } from "./errors.js";
 import { ANY_IN_NAME, compileGlob, literal, type Step, type TextMatcher } from "./glob.js";
 
 /** Go's path.Match: `*` and `?` stop at slashes, `[a-z]`, `[^a]`, backslash escapes. A malformed pattern is no match. */
@@ -84,15 +85,30 @@ export type ParentMatches = readonly boolean[];
 export class PatternMatcher {
   readonly #patterns: readonly Pattern[];
 
+  /** @throws BuildError PATTERN_INVALID */
   constructor(patterns: readonly string[]) {
     this.#patterns = patterns
       .map((text) => text.trim())
       .filter((text) => text !== "")
       .map((text) => {
+        if (text === "!") throw new BuildError("PATTERN_INVALID", 'illegal exclusion pattern: "!"');
         const exclusion = text.startsWith("!");
         const body = (exclusion ? text.slice(1) : text).replace(/\/+$/, "").replace(/^\.\//, "");
+        if (!compilePathPattern(body)) throw new BuildError("PATTERN_INVALID", "syntax error in pattern");
         return { exclusion, expression: ignorePattern(body) };
       });
+  }
+
+  /**
+   * @param what "includepatterns", "excludepatterns": which of two an error is about
+   * @throws BuildError PATTERN_INVALID
+   */
+  static named(what: string, patterns: readonly string[]): PatternMatcher {
+    try {
+      return new PatternMatcher(patterns);
+    } catch (error) {
+      throw wrapError(error, "PATTERN_INVALID", `invalid ${what}: [${patterns.join(" ")}]`);
+    }
   }
 
   get isEmpty(): boolean {

@@ -1,5 +1,5 @@
 // Caches in a registry, in a folder, inside the image; and how their layers are compressed.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFaultProxy } from "../support/fault-proxy.js";
@@ -90,6 +90,25 @@ describe("type=registry", () => {
 });
 
 describe("type=local", () => {
+  it("is not written for a build without layers", () => {
+    const folder = join(services.work, "no-layers");
+    const plain = makeContext(services.work, { Dockerfile: `FROM ${services.base}\nLABEL a=b\n` });
+    const state = mkdtempSync(join(services.work, "state-"));
+    const cacheTo = `type=local,dest=${folder}`;
+    const result = bluekiln([
+      "build",
+      "--progress=plain",
+      "--state-dir",
+      state,
+      "--cache-to",
+      cacheTo,
+      plain,
+    ]);
+    expect(result.stderr).toContain("skipping cache export for empty result");
+    expect(result.status).toBe(0);
+    expect(existsSync(join(folder, "index.json"))).toBe(false);
+  });
+
   it("keeps several tags in one folder", () => {
     const folder = join(services.work, "local cache");
     build(["--cache-to", `type=local,"dest=${folder}",mode=max`]);

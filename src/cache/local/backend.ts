@@ -7,6 +7,7 @@ import type { LocalCacheFolder, OciStore } from "./types.js";
 
 export class LocalBackend implements CacheSource, CacheTarget {
   readonly title = "exporting cache to client directory";
+  readonly needsLayers = true;
   readonly name: string;
   readonly #place: LocalCacheFolder;
   readonly #store: OciStore;

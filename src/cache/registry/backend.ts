@@ -8,6 +8,7 @@ import type { CacheBlob, CacheManifest, CacheSource, CacheTarget, StoredCache } 
 
 export class RegistryBackend implements CacheSource, CacheTarget {
   readonly title = "exporting cache to registry";
+  readonly needsLayers = true;
   readonly name: string;
   readonly #reference: Reference;
   readonly #registry: RegistryClient;

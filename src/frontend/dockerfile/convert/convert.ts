@@ -179,7 +179,8 @@ class Conversion {
       if (replaced) {
         Object.assign(state, { stage: { ...state.stage, baseName: stage.name, commands: [] }, commands: [] });
       } else {
-        state.base = this.#findByName(baseName);
+        // as it is written: names of stages are in lower case, FROM does not look past that
+        state.base = this.#states.findLast((other) => !other.implicit && other.name === baseName);
         if (state.base) state.deps.set(state.base, undefined);
         if (state.base && !state.explicitPlatform) state.platform = state.base.platform;
       }

@@ -11,13 +11,13 @@ import {
   type Output,
   type VertexOptions,
 } from "../../../llb/index.js";
-import type { InstructionOf } from "../instructions/index.js";
+import type { Instruction, InstructionOf } from "../instructions/index.js";
 import { gitSource, parseGitRef, type GitRef } from "../git-ref.js";
 import { chompTabs, goQuote, type Heredoc } from "../parser/index.js";
-import { expandWord } from "../shell/index.js";
 import type { ConvertContext } from "./context.js";
+import { expandLinted } from "./instruction-checks.js";
 import { clean, resolvePath } from "./path.js";
-import { commitHistory, envLookup, type StageState } from "./stage-state.js";
+import { commitHistory, type StageState } from "./stage-state.js";
 import { commandText, stepName, stepNameAgain } from "./step-name.js";
 
 export function dispatchCopy(
@@ -74,7 +74,7 @@ export function dispatchCopy(
   }
   for (const heredoc of command.heredocs) {
     history += ` <<${heredoc.name}`;
-    requests.push(fromHeredoc(heredoc, base, context, state));
+    requests.push(fromHeredoc(heredoc, base, context, state, command));
   }
   history += ` ${common.dest}`;
 
@@ -193,10 +193,12 @@ function fromHeredoc(
   base: FileActionCopy,
   context: ConvertContext,
   state: StageState,
+  command: Instruction,
 ): FileRequest {
   let data = heredoc.chomp ? chompTabs(heredoc.content) : heredoc.content;
-  if (heredoc.expand)
-    data = expandWord(data, envLookup(state.env), { ...context.shell, ignoreQuotes: true }).text;
+  // the escape directive is not for them
+  const shell = { escape: "\\", ignoreQuotes: true };
+  if (heredoc.expand) data = expandLinted(state, command, data, context, shell);
   const document = inlineDocument(heredoc.name, data, 0o644);
   return { kind: "copy", source: document, copy: { ...base, src: clean(`/${heredoc.name}`) } };
 }

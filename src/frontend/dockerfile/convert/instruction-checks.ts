@@ -2,7 +2,7 @@
 import type { Instruction, InstructionOf } from "../instructions/index.js";
 import { parseGitRef } from "../git-ref.js";
 import { checkVariables } from "../lint/index.js";
-import { ExpansionError, expandWord } from "../shell/index.js";
+import { ExpansionError, expandWord, type ExpandOptions } from "../shell/index.js";
 import type { ConvertContext } from "./context.js";
 import { clean } from "./path.js";
 import { envLookup, type StageState } from "./stage-state.js";
@@ -16,6 +16,7 @@ export function expandLinted(
   command: Instruction,
   word: string,
   context: ConvertContext,
+  shell: ExpandOptions = context.shell,
 ): string {
   const warn = (unmatched: ReadonlySet<string>): void => {
     if (unmatched.size === 0) return;
@@ -25,7 +26,7 @@ export function expandLinted(
     checkVariables(unknown, known, command.range, context.lint);
   };
   try {
-    const { text, unmatched } = expandWord(word, envLookup(state.env), context.shell);
+    const { text, unmatched } = expandWord(word, envLookup(state.env), shell);
     warn(unmatched);
     return text;
   } catch (error) {

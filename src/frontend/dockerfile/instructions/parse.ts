@@ -1,6 +1,6 @@
 // Nodes to typed instructions and stages, with the checks that need no variables.
 import { SourceError } from "../source-error.js";
-import { goQuote, type Node } from "../parser/index.js";
+import { goQuote, parseHeredoc, type Heredoc, type Node } from "../parser/index.js";
 import { parseDuration } from "./duration.js";
 import { readFlags } from "./flags.js";
 import { checkMount } from "./mount.js";
@@ -213,10 +213,14 @@ function parseCopy(
     );
   }
   const dest = node.args[node.args.length - 1]!;
-  if (/^\d*<<-?[^<]/.test(dest) && node.heredocs.some((heredoc) => dest.includes(heredoc.name))) {
-    throw new Error(`${kind} cannot accept a heredoc as a destination`);
+  if (heredocOf(dest, node)) throw new Error(`${kind} cannot accept a heredoc as a destination`);
+  const sources: string[] = [];
+  const heredocs: Heredoc[] = [];
+  for (const source of node.args.slice(0, -1)) {
+    const heredoc = heredocOf(source, node);
+    if (heredoc) heredocs.push(heredoc);
+    else sources.push(source);
   }
-  const sources = node.args.slice(0, -1).filter((source) => !isHeredocMarker(source, node));
   const copyFlags: CopyFlags = {
     chown: flags.string("chown"),
     chmod: flags.string("chmod"),
@@ -224,7 +228,7 @@ function parseCopy(
     parents: flags.bool("parents"),
     exclude: flags.strings("exclude"),
   };
-  const rest = { ...common, sources, dest, heredocs: node.heredocs, flags: copyFlags };
+  const rest = { ...common, sources, dest, heredocs, flags: copyFlags };
   if (kind === "COPY") return { ...rest, kind, from: flags.string("from") };
   return {
     ...rest,
@@ -235,8 +239,17 @@ function parseCopy(
   };
 }
 
-function isHeredocMarker(word: string, node: Node): boolean {
-  return /^\d*<<-?[^<]/.test(word) && node.heredocs.length > 0;
+/** The here-document that a word stands for. */
+function heredocOf(word: string, { heredocs }: Node): Heredoc | undefined {
+  try {
+    const marker = parseHeredoc(word);
+    return (
+      marker && { ...marker, content: heredocs.findLast(({ name }) => name === marker.name)?.content ?? "" }
+    );
+  } catch {
+    // half of a quoted name
+    return undefined;
+  }
 }
 
 function onbuildExpression(node: Node): string {
