@@ -52,7 +52,10 @@ export interface CopyOptions {
   readonly replaces?: boolean;
 }
 
-/** What a source with wildcards stands for, as paths inside the root; below a folder that matches nothing more does. */
+/**
+ * What a source with wildcards stands for, as paths inside the root; below a folder that matches nothing more does.
+ * @throws BuildError NOT_FOUND for the folder that the wildcards begin in
+ */
 export function expandWildcards(root: BytePath, path: BytePath, followLinks: boolean): BytePath[] {
   const parts = path.split("/").filter((part) => part !== "");
   const at = parts.findIndex((part) => hasWildcards(textOf(part)));
@@ -60,7 +63,12 @@ export function expandWildcards(root: BytePath, path: BytePath, followLinks: boo
   const folder = resolveInRoot(root, parts.slice(0, at).join("/"), followLinks || at > 1);
   const pattern = compilePathPattern(textOf(parts.slice(at).join("/")));
   const found: BytePath[] = [];
-  if (!pattern || !lstatMaybe(folder)?.isDirectory()) return found;
+  const stat = lstatMaybe(folder);
+  if (!stat) {
+    const shown = textOf(folder.slice(root.length));
+    throw new BuildError("NOT_FOUND", `lstat ${shown}: no such file or directory`);
+  }
+  if (!pattern || !stat.isDirectory()) return found;
   const visit = (current: BytePath, relative: BytePath): void => {
     for (const name of listNames(current)) {
       const child = join(current, name);

@@ -62,7 +62,7 @@ export class Mounts implements Disposable {
    */
   writable({ layers, upper, work }: WritableTree): BytePath {
     if (layers.length === 0) return this.absolute(upper);
-    const below = lstat(this.absolute(layers[layers.length - 1]!));
+    const below = lstat(join(this.#stateRoot, this.#original(bytePath(layers[layers.length - 1]!))));
     const own = fsPath(this.absolute(upper));
     chownSync(own, Number(below.uid), Number(below.gid));
     chmodSync(own, Number(below.mode & 0o7777n));

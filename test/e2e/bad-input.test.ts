@@ -119,6 +119,11 @@ describe("what a build needs", () => {
       "file with no instructions",
     ],
     [
+      "wildcards in a folder that is not there",
+      () => build(makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY a/b/*.md /\n" })),
+      "lstat /a/b: no such file or directory",
+    ],
+    [
       "a base image that is not there",
       () => build(makeContext(services.work, { Dockerfile: `FROM ${services.registry}/none:1\nRUN true\n` })),
       "/none:1: not found",

@@ -316,6 +316,14 @@ describe("RUN", () => {
     expect(read("o").trim()).toBe("started");
   });
 
+  it("finds a root that only root may write to, also on top of a linked copy", () => {
+    const command = "stat -c 'root is %a %u:%g' /; touch /x || echo refused";
+    const dockerfile = `FROM ${services.base}\nCOPY --link Dockerfile /\nUSER 1000:1000\nRUN ${command}\n`;
+    const { stderr } = build([makeContext(services.work, { Dockerfile: dockerfile })]);
+    expect(stderr).toMatch(/root is 755 0:0$/m);
+    expect(stderr).toMatch(/ refused$/m);
+  });
+
   it("finds folders with ordinary modes where something is mounted", () => {
     const dockerfile = [
       "FROM scratch AS a",
