@@ -52,7 +52,7 @@ export async function buildCommand(args: readonly string[]): Promise<number> {
     const isHere = chosen.driver === "embedded";
     if (isHere && process.getuid?.() !== 0) return await runInUserNamespace();
     const call = parseCall(flags.bool("check") ? "check" : flags.string("call"));
-    const display = makeDisplay(quiet ? "quiet" : flags.string("progress"), stderr);
+    const display = makeDisplay(quiet ? "quiet" : flags.string("progress"), stderr, env);
     const watcher = new StepWatcher();
     if (flags.bool("load") && !call) loading = mkdtempSync(join(tmpdir(), "bluekiln-load-"));
     const loadFile = loading && join(loading, "image.tar");

@@ -5,6 +5,7 @@ import { parseGitRef, parsePlatform, parseSize, sbomRequest, type NamedContext }
 import { BuildError, messageOf, parseBool } from "../lib/index.js";
 import { parseReference } from "../registry/index.js";
 import { resolveLayoutTag } from "../source/index.js";
+import { clientArgs } from "./client-args.js";
 import type { ParsedFlags } from "./flags.js";
 import {
   attributes as fieldsOf,
@@ -63,7 +64,7 @@ export async function buildRequest(
       filename: "Dockerfile",
       hasOwnDockerfile: true,
       target: flags.string("target"),
-      buildArgs: parsePairs(flags.strings("build-arg"), env),
+      buildArgs: clientArgs(env, parsePairs(flags.strings("build-arg"), env)),
       labels: parsePairs(flags.strings("label"), undefined),
       platforms: flags
         .strings("platform")

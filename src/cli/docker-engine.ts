@@ -14,21 +14,24 @@ export function dockerFolder(env: Environment): string {
   return env["DOCKER_CONFIG"] || join(env["HOME"] || homedir(), ".docker");
 }
 
+/** A file of docker's folder; empty if there is none. */
+export function readDockerFile(env: Environment, path: string): Record<string, unknown> {
+  try {
+    return JSON.parse(readFileSync(join(dockerFolder(env), path), "utf8")) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
 /** "unix:///var/run/docker.sock", "tcp://127.0.0.1:2375" */
 export function dockerEngine(env: Environment): string {
   const usual = "unix:///var/run/docker.sock";
   if (env["DOCKER_HOST"]) return env["DOCKER_HOST"];
-  const read = (path: string): Record<string, unknown> => {
-    try {
-      return JSON.parse(readFileSync(join(dockerFolder(env), path), "utf8")) as Record<string, unknown>;
-    } catch {
-      return {};
-    }
-  };
-  const context = env["DOCKER_CONTEXT"] || (read("config.json")["currentContext"] as string | undefined);
+  const configured = readDockerFile(env, "config.json")["currentContext"] as string | undefined;
+  const context = env["DOCKER_CONTEXT"] || configured;
   if (!context || context === "default") return usual;
   const hash = createHash("sha256").update(context).digest("hex");
-  const meta = read(join("contexts", "meta", hash, "meta.json")) as {
+  const meta = readDockerFile(env, join("contexts", "meta", hash, "meta.json")) as {
     Endpoints?: { docker?: { Host?: string } };
   };
   return meta.Endpoints?.docker?.Host || usual;

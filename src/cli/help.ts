@@ -28,6 +28,7 @@ Options:
       --add-host strings          Add a custom host-to-IP mapping (format: "host:ip")
       --allow stringArray         Allow extra privileged entitlement ("network.host", "security.insecure", "device[=NAME]")
       --annotation stringArray    Add annotation to the image (format: "[manifest|index|manifest-descriptor][[platform]]:key=value")
+      --attest stringArray        Attestation parameters (format: "type=sbom,generator=image")
       --build-arg stringArray     Set build-time variables
       --builder string            Builder to use: its name or address (default: the current one; "default" builds here)
       --build-context stringArray Additional build contexts (e.g., name=path)
@@ -54,6 +55,7 @@ Options:
       --push                      Shorthand for "--output=type=registry"
   -q, --quiet                     Suppress the build output and print image ID on success
       --runtime string            OCI runtime to use (default: the first of crun and runc that works)
+      --sbom string               Shorthand for "--attest=type=sbom"
       --secret stringArray        Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
       --shm-size bytes            Shared memory size for build containers
       --ssh stringArray           SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")

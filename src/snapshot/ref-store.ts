@@ -197,8 +197,11 @@ export class RefStore {
     signal: AbortSignal,
     format: LayerFormat = DEFAULT_FORMAT,
   ): Promise<LayerDescriptor> {
-    await this.unpack(ref, signal);
-    return this.#packing.packClamped(ref, clampTime, signal, format);
+    // on top of others a layer says what it said where it was made
+    let made = ref;
+    while (made.origin) made = made.origin;
+    await this.unpack(made, signal);
+    return this.#packing.packClamped(made, clampTime, signal, format);
   }
 
   /** A file with the blob of a packed layer. */

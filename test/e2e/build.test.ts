@@ -163,6 +163,35 @@ describe("outputs", () => {
     expect(noCommand.stderr).toContain("no-command:1: not found");
   });
 
+  it("rewrites times to the same image wherever it is built", () => {
+    const context = makeContext(services.work, {
+      Dockerfile: `FROM ${services.base}\nCOPY d /d\nRUN mkdir /r && echo 1 > /r/f && touch -d '2001-02-03 04:05:06' /r/old\nCOPY --link d /d\n`,
+      "d/f": "x",
+    });
+    const epoch = 1_700_000_000;
+    const image = (name: string): string[] => {
+      const attributes = `type=oci,dest=${out(name)}.tar,rewrite-timestamp=true,compression=uncompressed,force-compression=true`;
+      const state = mkdtempSync(join(services.work, "state-"));
+      const env = { SOURCE_DATE_EPOCH: String(epoch) };
+      const result = bluekiln(["build", "--state-dir", state, "--output", attributes, context], { env });
+      expect(result.status).toBe(0);
+      const read = (path: string): Buffer =>
+        spawnSync("tar", ["-xOf", `${out(name)}.tar`, path], { maxBuffer: 1 << 28 }).stdout;
+      const blob = ({ digest }: { digest: string }): Buffer => read(`blobs/${digest.replace(":", "/")}`);
+      const [top] = (JSON.parse(read("index.json").toString()) as { manifests: Annotated[] }).manifests;
+      const { layers } = JSON.parse(blob(top!).toString()) as { layers: Annotated[] };
+      const list = (layer: Annotated): string =>
+        spawnSync("tar", ["-tv", "--full-time", "--utc"], { input: blob(layer), encoding: "utf8" }).stdout;
+      return [top!.digest, ...layers.slice(1).map(list)];
+    };
+    const first = image("times-1");
+    expect(first[2]).toMatch(/2023-11-14 22:13:20 r\/f$/m);
+    expect(first[2]).toMatch(/2001-02-03 04:05:06 r\/old$/m);
+    // what a link copies it brings, though it is there already
+    expect(first[3]).toMatch(/ d\/f$/m);
+    expect(image("times-2")).toEqual(first);
+  });
+
   it("writes a tar to standard output, however slowly it is read", () => {
     const context = makeContext(services.work, {
       Dockerfile: "FROM scratch\nCOPY f /\n",
@@ -258,6 +287,31 @@ describe("contexts", () => {
     const read = filesOf("names", "FROM scratch\nCOPY . /all/\n", [], { "grüße ☃.txt": "ü", "a/leer": "" });
     expect(read("all/grüße ☃.txt")).toBe("ü");
     expect(read("all/a/leer")).toBe("");
+  });
+});
+
+describe("the client's surroundings", () => {
+  it("give proxies, the time of the sources and the kind of progress", () => {
+    const folder = makeContext(services.work, {
+      "config.json": JSON.stringify({
+        proxies: { default: { httpProxy: "http://proxy:1", noProxy: "here" } },
+      }),
+      Dockerfile: [
+        `FROM ${services.base}`,
+        "ARG SOURCE_DATE_EPOCH",
+        "RUN echo $SOURCE_DATE_EPOCH $HTTP_PROXY $http_proxy $NO_PROXY ${HTTPS_PROXY:-none}",
+        "",
+      ].join("\n"),
+    });
+    const env = { DOCKER_CONFIG: folder, SOURCE_DATE_EPOCH: "1700000000", BUILDKIT_PROGRESS: "plain" };
+    const { stderr } = build([folder], { env });
+    expect(stderr).toMatch(/^#\d+ [\d.]+ 1700000000 http:\/\/proxy:1 http:\/\/proxy:1 here none$/m);
+    const own = build(
+      ["--build-arg", "http_proxy=http://own:2", "--build-arg", "SOURCE_DATE_EPOCH=1", folder],
+      { env },
+    );
+    expect(own.stderr).toMatch(/ 1 http:\/\/own:2 http:\/\/own:2 here none$/m);
+    expect(build(["--progress=auto", folder], { env: { BUILDKIT_PROGRESS: "quiet" } }).stderr).toBe("");
   });
 });
 

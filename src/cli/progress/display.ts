@@ -12,16 +12,25 @@ export interface Display {
   readonly quiet: boolean;
 }
 
-/** @throws BuildError FLAG_INVALID */
-export function makeDisplay(mode: string, stderr: NodeJS.WriteStream): Display {
-  const chosen = mode === "" || mode === "auto" ? (stderr.isTTY ? "tty" : "plain") : mode;
+/**
+ * @param wanted by flag; BUILDKIT_PROGRESS says what "auto" is
+ * @throws BuildError FLAG_INVALID
+ */
+export function makeDisplay(
+  wanted: string,
+  stderr: NodeJS.WriteStream,
+  env: Readonly<Record<string, string | undefined>>,
+): Display {
+  const isAuto = (mode: string): boolean => mode === "" || mode === "auto";
+  const mode = isAuto(wanted) ? (env["BUILDKIT_PROGRESS"] ?? "") : wanted;
+  const chosen = isAuto(mode) ? (stderr.isTTY ? "tty" : "plain") : mode;
   switch (chosen) {
     case "plain": {
       const plain = new PlainProgress((text) => void stderr.write(text));
       return { quiet: false, handle: (event) => plain.handle(event), close: () => plain.close() };
     }
     case "tty": {
-      const tty = new TtyProgress(stderr);
+      const tty = new TtyProgress(stderr, !env["NO_COLOR"]);
       return { quiet: false, handle: (event) => tty.handle(event), close: () => tty.close() };
     }
     case "quiet":

@@ -13,14 +13,16 @@ interface Shown {
 
 export class TtyProgress {
   readonly #out: NodeJS.WriteStream;
+  readonly #hasColors: boolean;
   readonly #shown = new Map<string, Shown>();
   readonly #warnings: string[] = [];
   readonly #start = Date.now();
   readonly #timer: NodeJS.Timeout;
   #drawn = 0;
 
-  constructor(out: NodeJS.WriteStream) {
+  constructor(out: NodeJS.WriteStream, hasColors: boolean) {
     this.#out = out;
+    this.#hasColors = hasColors;
     this.#timer = setInterval(() => this.#draw(false), 150);
     this.#timer.unref();
   }
@@ -76,7 +78,7 @@ export class TtyProgress {
     const room = width - seconds.length - 3;
     const line = `${left.slice(0, room).padEnd(room)} ${seconds}s`;
     const color = vertex.error !== undefined ? "\x1b[31m" : running ? "" : "\x1b[34m";
-    const shown = [`${color}${line}\x1b[0m`];
+    const shown = [this.#hasColors ? `${color}${line}\x1b[0m` : line];
     if (running && !final) {
       if (status !== "") shown.push(` => => ${status}`.slice(0, width));
       for (const text of lines) shown.push(` => => # ${text}`.slice(0, width));
