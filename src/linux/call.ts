@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { getSystemErrorName } from "node:util";
 import { BuildError } from "../lib/index.js";
-import type { BytePath } from "./types.js";
+import { textOf, type BytePath } from "./types.js";
 
 type Call = (...args: unknown[]) => number;
 
@@ -63,9 +63,11 @@ export function cString(text: BytePath): Buffer {
   return Buffer.from(`${text}\0`, "latin1");
 }
 
-/** @throws BuildError with the name of the error as `code` ("EPERM") */
-export function check(result: number, call: string, subject: string): number {
+/** @throws BuildError with the name of the error as `code` ("EPERM"), and what errors of node:fs have besides */
+export function check(result: number, call: string, subject: BytePath): number {
   if (result >= 0) return result;
-  const code = getSystemErrorName(-koffi.errno());
-  throw new BuildError(code, `${call} ${subject}: ${code}`);
+  const errno = -koffi.errno();
+  const code = getSystemErrorName(errno);
+  const path = textOf(subject);
+  throw Object.assign(new BuildError(code, `${call} ${path}: ${code}`), { errno, syscall: call, path });
 }

@@ -106,6 +106,32 @@ export function makeFolders(
   return missing;
 }
 
+/**
+ * As `makeFolders`, where something else may be in the way.
+ * @throws BuildError NOT_A_FOLDER
+ */
+export function ensureFolder(
+  root: BytePath,
+  path: BytePath,
+  mode: number,
+  owner: Owner | undefined,
+  time: bigint | undefined,
+): BytePath[] {
+  checkReachable(root, path);
+  if (lstatMaybe(path)?.isDirectory() === false)
+    throw new BuildError("NOT_A_FOLDER", `mkdir ${textOf(path.slice(root.length))}: not a directory`);
+  return makeFolders(path, mode, owner, time);
+}
+
+/** @throws BuildError NOT_A_FOLDER if a path inside `root` leads through a file */
+export function checkReachable(root: BytePath, path: BytePath): void {
+  const file = fileAbove(path);
+  if (file === undefined) return;
+  const [next] = path.slice(file.length + 1).split("/");
+  const shown = textOf(`${file}/${next}`.slice(root.length));
+  throw new BuildError("NOT_A_FOLDER", `lstat ${shown}: not a directory`);
+}
+
 /** What is on the way to `path` and no folder; `undefined` if nothing is. */
 export function fileAbove(path: BytePath): BytePath | undefined {
   let current = path;
@@ -122,13 +148,8 @@ export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions)
   const { sourceRoot, targetRoot, owner, time } = options;
   const folderMode = typeof options.mode === "number" ? options.mode & 0o777 : 0o755;
   const made: BytePath[] = [];
-  const ensure = (path: BytePath): void => {
-    if (lstatMaybe(path)?.isDirectory() === false || fileAbove(path) !== undefined) {
-      const shown = textOf(path.slice(targetRoot.length));
-      throw new BuildError("COPY_FAILED", `mkdir ${shown}: not a directory`);
-    }
-    made.push(...makeFolders(path, folderMode, owner, time));
-  };
+  const ensure = (path: BytePath): void =>
+    void made.push(...ensureFolder(targetRoot, path, folderMode, owner, time));
   const lastSlash = dest.lastIndexOf("/");
   const last = dest.slice(lastSlash + 1);
   ensure(resolveInRoot(targetRoot, last !== "" && last !== "." ? dest.slice(0, lastSlash) : dest));

@@ -3,9 +3,9 @@ import { lchownSync, mkdirSync, symlinkSync, writeFileSync, chmodSync, readFileS
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import { lookupId } from "../executor/index.js";
 import { lstatMaybe, resolveInRoot } from "../layer/index.js";
-import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
+import { bytePath, fsPath, setTimes, type BytePath } from "../linux/index.js";
 import type { ChownOpt, FileAction, FileActionCopy, UserOpt } from "../llb/index.js";
-import { copyTree, expandWildcards, fileAbove, makeFolders, removePath, type Owner } from "./copy.js";
+import { checkReachable, copyTree, expandWildcards, makeFolders, removePath, type Owner } from "./copy.js";
 import { fileError } from "./file-error.js";
 import type { Mounts } from "./mounts.js";
 import { isSymbolicMode } from "./mode.js";
@@ -75,11 +75,8 @@ async function runAction(
 /** Where a path leads. @throws BuildError NOT_A_FOLDER if that is below a file */
 function reachable(root: BytePath, path: string, followLast = true): BytePath {
   const target = resolveInRoot(root, bytePath(path), followLast);
-  const file = fileAbove(target);
-  if (file === undefined) return target;
-  const [next] = target.slice(file.length + 1).split("/");
-  const shown = textOf(`${file}/${next}`.slice(root.length));
-  throw new BuildError("NOT_A_FOLDER", `lstat ${shown}: not a directory`);
+  checkReachable(root, target);
+  return target;
 }
 
 async function copy(root: BytePath, action: FileActionCopy, source: BytePath): Promise<void> {

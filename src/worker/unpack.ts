@@ -14,7 +14,7 @@ import {
   type TarSink,
 } from "../layer/index.js";
 import { fsPath, textOf, type BytePath } from "../linux/index.js";
-import { makeFolders, type Owner } from "./copy.js";
+import { ensureFolder, makeFolders, type Owner } from "./copy.js";
 
 /** @returns whether `path` is an archive and was unpacked into the folder `dest` */
 export async function unpackArchive(
@@ -29,7 +29,7 @@ export async function unpackArchive(
   if (!lstatMaybe(file)?.isFile()) return false;
   if (!(await isArchive(file))) return false;
   const folder = resolveInRoot(targetRoot, dest);
-  makeFolders(folder, 0o755, owner, time);
+  ensureFolder(targetRoot, folder, 0o755, owner, time);
   const sink = new UnpackSink(folder, owner);
   const parser = new TarParser(sink);
   for await (const chunk of decompressed(file)) parser.push(chunk as Buffer);

@@ -124,6 +124,18 @@ describe("what a build needs", () => {
       "lstat /a/b: no such file or directory",
     ],
     [
+      "a copy to below a file",
+      () =>
+        build(makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /f\nCOPY f /f/x/y\n", f: "1" })),
+      "lstat /f/x: not a directory",
+    ],
+    [
+      "a copy to a file as a folder",
+      () =>
+        build(makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /f\nCOPY f /f/\n", f: "1" })),
+      "mkdir /f: not a directory",
+    ],
+    [
       "a base image that is not there",
       () => build(makeContext(services.work, { Dockerfile: `FROM ${services.registry}/none:1\nRUN true\n` })),
       "/none:1: not found",
