@@ -10,6 +10,7 @@ import {
   type Predicate,
 } from "../exporter/index.js";
 import { formatPlatform } from "../frontend/index.js";
+import { ociPlatform } from "../llb/index.js";
 import { BuildError } from "../lib/index.js";
 import type { Definition, Platform } from "../llb/index.js";
 import type { Ref } from "../snapshot/index.js";
@@ -67,15 +68,7 @@ export async function makeImage(
     ociMediaTypes,
     cache: wantsCache ? await inlineCache(engine, result.keys, digests, format, signal) : undefined,
   });
-  const { OS, Architecture, Variant } = result.platform;
-  return {
-    image,
-    platform: {
-      os: OS,
-      architecture: Architecture,
-      ...(Variant !== undefined && Variant !== "" && { variant: Variant }),
-    },
-  };
+  return { image, platform: ociPlatform(result.platform) };
 }
 
 /** The result's config, or that which the output was given. */

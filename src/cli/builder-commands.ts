@@ -3,6 +3,7 @@ import { createInterface } from "node:readline/promises";
 import { randomBytes } from "node:crypto";
 import type { BuilderInfo } from "../builder/index.js";
 import { formatPlatform, parsePlatform } from "../frontend/index.js";
+import { ociPlatform } from "../llb/index.js";
 import { BuildError, messageOf, parseCsv } from "../lib/index.js";
 import { runInUserNamespace } from "../linux/index.js";
 import { BuilderStore, checkedName, type BuilderInstance, type BuilderNode } from "./builder-store.js";
@@ -52,7 +53,7 @@ export function createCommand(args: readonly string[]): Promise<number> {
     const node: BuilderNode = {
       Name: flags.string("node") || `${name.toLowerCase()}0`,
       Endpoint: endpoint,
-      Platforms: platforms.length === 0 ? null : platforms.map(platformJson),
+      Platforms: platforms.length === 0 ? null : platforms.map((text) => ociPlatform(parsePlatform(text))),
       DriverOpts: Object.keys(options).length === 0 ? null : options,
       Flags: null,
       Files: null,
@@ -64,11 +65,6 @@ export function createCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(`${name}\n`);
     return 0;
   });
-}
-
-function platformJson(text: string): { os: string; architecture: string; variant?: string } {
-  const { OS, Architecture, Variant } = parsePlatform(text);
-  return { os: OS, architecture: Architecture, ...(Variant && { variant: Variant }) };
 }
 
 /** @throws BuildError FLAG_INVALID */

@@ -12,7 +12,7 @@ import {
   type FrontendOutcome,
 } from "../frontend/index.js";
 import { BuildError, defaultPath, goJson, messageOf } from "../lib/index.js";
-import type { Definition, Platform } from "../llb/index.js";
+import { ociPlatform, type Definition, type Platform } from "../llb/index.js";
 import {
   AttestationKind,
   AttestationsSchema,
@@ -48,7 +48,7 @@ export function resultOf(
   const platforms: object[] = [];
   for (const { definition, platform, config, baseConfig, sbom } of results) {
     const ID = formatPlatform(platform);
-    platforms.push({ ID, Platform: platformJson(platform) });
+    platforms.push({ ID, Platform: ociPlatform(platform) });
     const suffix = isMulti ? `/${ID}` : "";
     metadata[`${CONFIG}${suffix}`] = Buffer.from(config);
     if (baseConfig !== undefined) metadata[`${BASE_CONFIG}${suffix}`] = Buffer.from(baseConfig);
@@ -169,7 +169,7 @@ function configPlatform(config = ""): Platform | undefined {
   } catch {
     return undefined;
   }
-  const { os, architecture, variant } = fields ?? {};
+  const { os, architecture, variant, "os.version": version } = fields ?? {};
   if (!os !== !architecture)
     throw new BuildError(
       "RESULT_INVALID",
@@ -180,6 +180,7 @@ function configPlatform(config = ""): Platform | undefined {
     OS: os,
     Architecture: architecture,
     ...(typeof variant === "string" && { Variant: variant }),
+    ...(typeof version === "string" && { OSVersion: version }),
   });
 }
 
@@ -204,17 +205,11 @@ function platformsOf(text: string | undefined): readonly { readonly ID: string }
   });
 }
 
-function platformJson({ Architecture, OS, Variant }: Platform): object {
-  return { architecture: Architecture, os: OS, ...(Variant && { variant: Variant }) };
-}
-
 /** For graphs that come without one. */
-function emptyConfig({ Architecture, OS, Variant }: Platform): string {
+function emptyConfig(platform: Platform): string {
   return goJson({
-    architecture: Architecture,
-    os: OS,
-    variant: Variant || undefined,
-    config: { Env: [`PATH=${defaultPath()}`], WorkingDir: "/" },
+    ...ociPlatform(platform),
+    config: { Env: [`PATH=${defaultPath(platform.OS)}`], WorkingDir: "/" },
     rootfs: { type: "layers", diff_ids: null },
   });
 }

@@ -55,7 +55,7 @@ function indexJson({ top, images, index, names }: ArchivedImages): string {
       }),
     }),
     ...(platform && {
-      platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
+      platform: { ...platform },
     }),
   }));
   return goJsonIndent({ schemaVersion: 2, mediaType: OCI_INDEX, manifests });

@@ -2,6 +2,7 @@
 // history times and the creation time; top-level keys are in order of their names, everything inside stays as it was.
 import { isDeepStrictEqual } from "node:util";
 import { BuildError, digestOf, messageOf, goJson, goJsonIndent, sorted, type GoValue } from "../lib/index.js";
+import type { OciPlatform } from "../llb/index.js";
 import type { Descriptor } from "../content/index.js";
 import { INLINE_KEY } from "../cache/index.js";
 import { dockerLayerType, ociLayerType, type LayerDescriptor } from "../snapshot/index.js";
@@ -35,7 +36,7 @@ export interface ImageIndex {
 
 export interface PlatformImage {
   readonly image: BuiltImage;
-  readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
+  readonly platform: OciPlatform;
 }
 
 export function buildIndex(
@@ -46,7 +47,7 @@ export function buildIndex(
   const manifests = images.map(({ image, platform, annotations: own = {} }) => ({
     ...descriptorJson(image.descriptor),
     annotations: annotationsJson(own),
-    platform: { architecture: platform.architecture, os: platform.os, variant: platform.variant },
+    platform: { ...platform },
   }));
   const data = Buffer.from(
     goJsonIndent({

@@ -1,7 +1,7 @@
 // Images: from a reference to a manifest and config of one platform, and from there to a lazy chain of layers.
 import { BuildError, digestOf, goJson, messageOf, parseDigest, type Digest } from "../lib/index.js";
 import type { BlobProvider, BlobStore, Descriptor, Table } from "../content/index.js";
-import type { Platform } from "../llb/index.js";
+import type { OciPlatform, Platform } from "../llb/index.js";
 import { parseReference, type Manifest, type Reference } from "../registry/index.js";
 import type { Ref, RefStore, RemoteLayer } from "../snapshot/index.js";
 
@@ -9,7 +9,7 @@ interface OciDescriptor {
   readonly mediaType: string;
   readonly digest: string;
   readonly size: number;
-  readonly platform?: { readonly os: string; readonly architecture: string; readonly variant?: string };
+  readonly platform?: OciPlatform;
 }
 
 interface OciManifest {
@@ -52,7 +52,7 @@ export class ImageSource {
 
   /** One resolution of a reference and platform for the life of the object. */
   resolve(text: string, platform: Platform, signal: AbortSignal): Promise<ResolvedSource> {
-    const key = `${text} ${platform.OS}/${platform.Architecture}/${platform.Variant ?? ""}`;
+    const key = JSON.stringify([text, platform]);
     let running = this.#resolved.get(key);
     if (!running) {
       running = this.#resolve(text, platform, signal);
@@ -147,7 +147,10 @@ export class ImageSource {
 
 function choosePlatform(manifests: readonly OciDescriptor[], wanted: Platform): OciDescriptor | undefined {
   const same = manifests.filter(
-    ({ platform }) => platform?.os === wanted.OS && platform.architecture === wanted.Architecture,
+    ({ platform }) =>
+      platform?.os === wanted.OS &&
+      platform.architecture === wanted.Architecture &&
+      (wanted.OS !== "windows" || sameRelease(platform["os.version"], wanted.OSVersion)),
   );
   const variantOf = (entry: OciDescriptor): string => {
     const variant = entry.platform?.variant ?? "";
@@ -155,6 +158,12 @@ function choosePlatform(manifests: readonly OciDescriptor[], wanted: Platform): 
   };
   const exact = same.find((entry) => variantOf(entry) === (wanted.Variant ?? ""));
   return exact ?? (wanted.Architecture === "arm" ? olderArm(same, wanted, variantOf) : same[0]);
+}
+
+/** Of Windows: "10.0.17763.1234" and "10.0.17763". What says nothing fits all. */
+function sameRelease(a = "", b = ""): boolean {
+  const release = (version: string): string => version.split(".").slice(0, 3).join(".");
+  return a === "" || b === "" || release(a) === release(b);
 }
 
 function olderArm(

@@ -26,7 +26,7 @@ import { expandWord, type Expansion } from "../shell/index.js";
 import { SourceError, withLocation } from "../source-error.js";
 import { ConvertContext } from "./context.js";
 import { dispatch, type CommandSources } from "./dispatch.js";
-import { cloneImage, emptyImage, encodeImageConfig } from "./image-config.js";
+import { cloneImage, emptyImage, encodeImageConfig, setPlatform } from "./image-config.js";
 import { parsePlatform } from "./platform.js";
 import { setEnv, splitEnv, type StageState } from "./stage-state.js";
 import { BaseResolver, SCRATCH } from "./base-image.js";
@@ -131,13 +131,7 @@ class Conversion {
     const labels = request.labels;
     if (Object.keys(labels).length > 0)
       target.image.config.Labels = { ...target.image.config.Labels, ...labels };
-    if (request.platforms.length > 0) {
-      target.image.os = targetPlatform.OS;
-      target.image.architecture = targetPlatform.Architecture;
-      if (targetPlatform.Variant !== undefined && targetPlatform.Variant !== "")
-        target.image.variant = targetPlatform.Variant;
-      else delete target.image.variant;
-    }
+    setPlatform(target.image, request.platforms.length > 0 ? targetPlatform : undefined);
     return {
       platform: targetPlatform,
       definition: target.output && marshal(target.output, [sourceInfo]),
@@ -385,7 +379,8 @@ class Conversion {
   #initFromImage(state: StageState): void {
     const { config } = state.image;
     const env = config.Env ?? [];
-    if (!env.some((entry) => splitEnv(entry)[0] === "PATH")) config.Env = [...env, `PATH=${defaultPath()}`];
+    if (!env.some((entry) => splitEnv(entry)[0] === "PATH"))
+      config.Env = [...env, `PATH=${defaultPath(state.image.os)}`];
     for (const entry of config.Env ?? []) {
       const [key, value] = splitEnv(entry);
       state.env = setEnv(state.env, key, value);

@@ -3,6 +3,7 @@
 import { defaultPath, goJson, sorted, type GoValue } from "../../../lib/index.js";
 import type { Platform } from "../../../llb/index.js";
 import type { Healthcheck } from "../instructions/index.js";
+import { normalizePlatform } from "./platform.js";
 
 export interface History {
   readonly created?: string;
@@ -47,10 +48,34 @@ export function emptyImage(platform: Platform): ImageConfig {
     architecture: platform.Architecture,
     ...(platform.Variant !== undefined && platform.Variant !== "" && { variant: platform.Variant }),
     os: platform.OS,
+    ...(platform.OSVersion && { "os.version": platform.OSVersion }),
+    ...(platform.OSFeatures?.length && { "os.features": [...platform.OSFeatures] }),
     rootfs: { type: "layers", diff_ids: null },
     history: [],
-    config: { Env: [`PATH=${defaultPath()}`], WorkingDir: "/" },
+    config: { Env: [`PATH=${defaultPath(platform.OS)}`], WorkingDir: "/" },
   };
+}
+
+/**
+ * Says what an image is for, normalized.
+ * @param wanted `undefined`: what it is; of what it leaves open, an image of the same system and architecture keeps its own
+ */
+export function setPlatform(image: ImageConfig, wanted: Platform | undefined): void {
+  const { os, architecture, variant, "os.version": version, "os.features": features } = image;
+  const isSame = !wanted || (wanted.OS === os && wanted.Architecture === architecture);
+  const kept = isSame ? { variant, version } : undefined;
+  const platform = normalizePlatform({
+    OS: wanted?.OS ?? os,
+    Architecture: wanted?.Architecture ?? architecture,
+    Variant: wanted?.Variant || (kept?.variant ?? ""),
+    OSVersion: wanted?.OSVersion || (kept?.version ?? ""),
+    OSFeatures: wanted?.OSFeatures ?? features ?? [],
+  });
+  image.os = platform.OS;
+  image.architecture = platform.Architecture;
+  image.variant = platform.Variant ?? "";
+  image["os.version"] = platform.OSVersion ?? "";
+  image["os.features"] = [...(platform.OSFeatures ?? [])];
 }
 
 /** A base image's config: what Docker's image spec knows of it, without its creation time. */

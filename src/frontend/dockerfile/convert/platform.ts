@@ -1,4 +1,4 @@
-// Platforms: "linux/arm64/v8" and back, with containerd's normalizations.
+// Platforms: "linux/arm64/v8", "windows(10.0.17763)/amd64" and back, with containerd's normalizations.
 import type { Platform } from "../../../llb/index.js";
 
 const ARCHITECTURES: Readonly<Record<string, readonly [string, string?]>> = {
@@ -55,12 +55,24 @@ const KNOWN_SYSTEMS = [
   "zos",
 ];
 
+/** System, version and features: "windows(10.0.17763+win32k)". */
+const SYSTEM = /^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$/;
+
 /** @throws Error in containerd's words */
 export function parsePlatform(specifier: string): Platform {
   if (specifier.includes("*"))
     throw new Error(`${JSON.stringify(specifier)}: wildcards not yet supported: invalid argument`);
   const parts = specifier.split("/");
-  for (const part of parts) {
+  const [, system = "", version, features] = SYSTEM.exec(parts[0]!) ?? [];
+  if (system === "")
+    throw new Error(
+      `${JSON.stringify(parts[0])} is an invalid OS component of ${JSON.stringify(specifier)}: OSAndVersion specifier component must match ${JSON.stringify(SYSTEM.source)}: invalid argument`,
+    );
+  const options = {
+    ...(version && { OSVersion: decodeURIComponent(version) }),
+    ...(features && { OSFeatures: features.slice(1).split("+").map(decodeURIComponent) }),
+  };
+  for (const part of parts.slice(1)) {
     if (!/^[A-Za-z0-9_.-]+$/.test(part)) {
       throw new Error(
         `${JSON.stringify(part)} is an invalid component of ${JSON.stringify(specifier)}: platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument`,
@@ -70,20 +82,21 @@ export function parsePlatform(specifier: string): Platform {
   if (parts.length > 3)
     throw new Error(`${JSON.stringify(specifier)}: cannot parse platform specifier: invalid argument`);
   if (parts.length === 1) {
-    const word = parts[0]!.toLowerCase();
-    const system = word === "macos" ? "darwin" : word;
-    if (KNOWN_SYSTEMS.includes(system))
-      return normalizePlatform({ OS: system, Architecture: hostArchitecture() });
-    const platform = normalizePlatform({ OS: "linux", Architecture: word });
+    const word = system.toLowerCase();
+    const known = word === "macos" ? "darwin" : word;
+    if (KNOWN_SYSTEMS.includes(known))
+      return normalizePlatform({ OS: known, Architecture: hostArchitecture(), ...options });
+    const platform = normalizePlatform({ OS: "linux", Architecture: parts[0]! });
     if (KNOWN_ARCHITECTURES.includes(platform.Architecture)) return platform;
     throw new Error(
       `${JSON.stringify(specifier)}: unknown operating system or architecture: invalid argument`,
     );
   }
   return normalizePlatform({
-    OS: parts[0]!,
+    OS: system,
     Architecture: parts[1]!,
     ...(parts[2] !== undefined && { Variant: parts[2] }),
+    ...options,
   });
 }
 
@@ -102,11 +115,21 @@ export function normalizePlatform(platform: Platform): Platform {
     OS: system === "macos" ? "darwin" : system,
     Architecture: architecture,
     ...(variant !== "" && { Variant: variant }),
+    ...(platform.OSVersion && { OSVersion: platform.OSVersion }),
+    ...(platform.OSFeatures?.length && { OSFeatures: platform.OSFeatures }),
   };
 }
 
-export function formatPlatform(platform: Platform): string {
-  return [platform.OS, platform.Architecture, platform.Variant].filter((part) => part).join("/");
+export function formatPlatform({
+  OS,
+  Architecture,
+  Variant,
+  OSVersion = "",
+  OSFeatures = [],
+}: Platform): string {
+  const options = [OSVersion, ...OSFeatures].map(encodeURIComponent).join("+");
+  const system = options === "" ? OS : `${OS}(${options})`;
+  return [system, Architecture, Variant].filter((part) => part).join("/");
 }
 
 export function hostPlatform(): Platform {

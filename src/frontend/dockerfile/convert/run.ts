@@ -119,7 +119,8 @@ export function dispatchRun(
 
 export function shellOf(state: StageState): readonly string[] {
   const shell = state.image.config.Shell;
-  return shell && shell.length > 0 ? shell : ["/bin/sh", "-c"];
+  if (shell && shell.length > 0) return shell;
+  return state.image.os === "windows" ? ["cmd", "/S", "/C"] : ["/bin/sh", "-c"];
 }
 
 /** "|2 a=1 b=2 /bin/sh -c ...": build arguments are part of what history shows. */
