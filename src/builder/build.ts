@@ -64,6 +64,9 @@ export class Build {
   async run(): Promise<BuildResponse> {
     try {
       return await this.#run();
+    } catch (error) {
+      await this.#job.abandon();
+      throw error;
     } finally {
       await this.#job.close();
     }

@@ -2,6 +2,7 @@
 // one after another; what their graphs have in common is solved once.
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { CachePlaces, type CacheImport, type OciStore, type RefResult } from "../cache/index.js";
 import { readCdiDevices } from "../executor/index.js";
 import {
@@ -57,6 +58,9 @@ export interface Solution {
   readonly definition: Definition;
 }
 
+/** Milliseconds that steps have to end in. */
+const GRACE = 10_000;
+
 export class Job {
   readonly engine: Engine;
   readonly progress: Progress;
@@ -84,16 +88,19 @@ export class Job {
   /** the step that loads the Dockerfile: what is said of it is shown there */
   #definitionStep = "";
 
+  /** aborted when the build has failed */
+  readonly #abandoned = new AbortController();
+
   /** how what was exported as images is named, in order of the outputs */
   readonly exported: Descriptor[] = [];
 
   constructor(engine: Engine, options: JobOptions) {
     const { registry, session, signal, format } = options;
+    this.signal = AbortSignal.any([signal, this.#abandoned.signal]);
     // every step and every layer listens to it
-    setMaxListeners(0, signal);
+    setMaxListeners(0, signal, this.signal);
     this.engine = engine;
     this.#end = engine.begin();
-    this.signal = signal;
     this.registry = registry;
     this.#options = options;
     this.progress = new Progress(options.onProgress);
@@ -137,6 +144,13 @@ export class Job {
       },
       containerId: () => `bluekiln-${process.pid}-${randomUUID().slice(0, 8)}-${++this.#containers}`,
     };
+  }
+
+  /** Ends what still runs, because something has failed; hardly anything of it runs afterwards. */
+  async abandon(): Promise<void> {
+    this.#abandoned.abort(new BuildError("CANCELED", "context canceled"));
+    const settled = Promise.all([...this.#solvers.values()].map(({ solver }) => solver.settled()));
+    await Promise.race([settled, setTimeout(GRACE, undefined, { ref: false })]);
   }
 
   /** What the job alone could find again goes with it. */

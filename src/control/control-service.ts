@@ -67,6 +67,7 @@ export function controlService(parts: ControlParts): Omit<ServiceImpl<typeof Con
         response = responseOf(await solve(build, request, parts.options));
         return { ExporterResponse: response };
       } catch (error) {
+        await build?.job.abandon();
         const located = build?.located(error);
         const shown = signal.aborted
           ? new BuildError("CANCELED", "context canceled")

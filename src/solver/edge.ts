@@ -41,6 +41,11 @@ export class EdgeState<R> {
     this.inputs = inputs;
   }
 
+  /** the answers to all questions that were asked, as far as they are known */
+  get answers(): readonly (Promise<unknown> | undefined)[] {
+    return [this.#maps, this.#keys, this.#matches, this.#result, ...this.#contentKeys];
+  }
+
   get twin(): EdgeState<R> {
     return this.#twin ? this.#twin.twin : this;
   }
@@ -87,7 +92,13 @@ export class EdgeState<R> {
     const byDefinition = this.#probe(keys, [local]);
     // sources are had from where they are
     if (byDefinition.length > 0 || this.vertex.isSource) return byDefinition;
-    await Promise.all(this.inputs.map((input) => input.matches()));
+    const matched = Promise.all(this.inputs.map((input) => input.matches()));
+    // without waiting for them; but one that fails fails all
+    const ahead = this.#solveUnknown(keys, maps[0]!);
+    await new Promise<unknown>((resolve, reject) => {
+      matched.then(resolve, reject);
+      ahead.catch(reject);
+    });
     await this.#linkRandomInputs(keys, maps[0]!);
     const here = this.#probe(keys, [local]);
     if (here.length > 0) return here;
@@ -99,6 +110,22 @@ export class EdgeState<R> {
     await Promise.all([...wanted].map((i) => this.#contentKey(i)));
     this.#linkContentKeys(keys);
     return this.#probe(keys, stores);
+  }
+
+  /**
+   * Solves, side by side, inputs that are needed whatever is found: no store knows the step with what such an input is
+   * defined as, so that its content, or its result, is all that helps.
+   */
+  async #solveUnknown(keys: readonly KeyNode[], map: CacheMap<R>): Promise<void> {
+    const stores = await this.#solver.stores();
+    await Promise.all(
+      this.inputs.map(async (input, i) => {
+        if (!map.inputs[i]?.contentDigest) return;
+        await input.matches();
+        const isKnown = stores.some((store) => keys.some((key) => key.candidates(store, i).size > 0));
+        if (!isKnown) await this.#contentKey(i);
+      }),
+    );
   }
 
   /** What has no key that could be shared is found by its content or nowhere. */

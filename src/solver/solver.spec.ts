@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { digestOf, type Digest } from "../lib/index.js";
 import { Solver } from "./solver.js";
 import type { CacheMap, Lookup, RecordId, StoredRecord, Vertex, WritableCacheStore } from "./types.js";
@@ -56,7 +56,7 @@ interface Step {
   readonly key?: string;
   /** the step reads only this of its first input */
   readonly content?: (input: string) => string;
-  readonly run: (inputs: readonly string[]) => string;
+  readonly run: (inputs: readonly string[]) => string | Promise<string>;
 }
 
 function solve(steps: readonly Step[], target: string, store: MemoryStore) {
@@ -87,7 +87,7 @@ function solve(steps: readonly Step[], target: string, store: MemoryStore) {
               throw new Error(`${gone} is lost`);
             }
             ran.push(step.name);
-            const value = step.run(values);
+            const value = await step.run(values);
             store.lost.delete(value);
             store.found.delete(value);
             return [value];
@@ -187,6 +187,40 @@ describe("Solver", () => {
     const { value, ran } = await solve(steps, "z", new MemoryStore());
     expect(value).toBe("same,same");
     expect(ran).toHaveLength(3);
+  });
+
+  it("solves side by side what several steps read of others", async () => {
+    const started: string[] = [];
+    const side = (name: string): Step => ({
+      name,
+      inputs: ["base"],
+      run: async () => {
+        started.push(name);
+        // a second that never starts would never end the first
+        await vi.waitFor(() => expect(started).toHaveLength(2));
+        return name;
+      },
+    });
+    const copy = (name: string, inputs: string[]): Step => ({
+      name,
+      inputs,
+      content: (x) => x,
+      run: (values) => values.join("+"),
+    });
+    const steps = [base, side("left"), side("right"), copy("one", ["left"]), copy("two", ["one", "right"])];
+    expect((await solve(steps, "two", new MemoryStore())).value).toBe("left+right");
+  });
+
+  it("fails as soon as one of several steps does", async () => {
+    const never = new Promise<string>(() => undefined);
+    const steps: Step[] = [
+      base,
+      { name: "slow", inputs: ["base"], run: () => never },
+      { name: "bad", inputs: ["base"], run: () => Promise.reject(new Error("exit code: 1")) },
+      { name: "one", inputs: ["slow"], content: (x) => x, run: () => "one" },
+      { name: "two", inputs: ["one", "bad"], content: (x) => x, run: () => "two" },
+    ];
+    await expect(solve(steps, "two", new MemoryStore())).rejects.toThrow("exit code: 1");
   });
 
   it("fails with the step's own error, once", async () => {

@@ -89,6 +89,16 @@ export class Solver<R> {
     }
   }
 
+  /** Waits until nothing runs any more: after an error, steps that do not depend on the one that failed may. */
+  async settled(): Promise<void> {
+    const answers = (): Promise<unknown>[] =>
+      [...this.#edges.values()].flatMap((edge) => edge.answers.filter((one) => one !== undefined));
+    for (let before = -1, all = answers(); all.length !== before; all = answers()) {
+      before = all.length;
+      await Promise.allSettled(all);
+    }
+  }
+
   /** The keys of a solved edge, for cache export. */
   async keysOf(edge: Edge): Promise<readonly KeyNode[]> {
     const state = this.#edge(edge);

@@ -260,6 +260,17 @@ describe("contexts", () => {
     expect(readFileSync(join(out("named"), "p"), "utf8")).toContain("root:");
   });
 
+  it("builds on a named context that is a folder", () => {
+    const base = makeContext(services.work, { k: "from the folder", other: "too" });
+    const context = makeContext(services.work, {
+      Dockerfile: "FROM folder AS a\nCOPY own /\nCOPY own /last\nFROM scratch\nCOPY --from=a / /\n",
+      own: "own",
+    });
+    const result = build(["--build-context", `folder=${base}`, "--output", out("on-folder"), context]);
+    expect(result.stderr).not.toContain("ERROR");
+    expect(readdirSync(out("on-folder")).sort()).toEqual(["k", "last", "other", "own"]);
+  });
+
   it("takes a named context from an OCI layout, by tag and by digest", () => {
     const layout = out("layout");
     mkdirSync(layout);

@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startDaemon } from "../support/daemon.js";
 import { bluekiln, makeContext, start, startServices, type Services } from "../support/services.js";
 
 let services: Services;
@@ -46,6 +47,80 @@ describe("Ctrl-C", () => {
     expect(stderr).toContain("Canceling the build");
     expect(stderr).toContain("context canceled");
     expect(processesWith("sleep 3331")).toBe(0);
+  });
+});
+
+describe("a step that fails", () => {
+  const dockerfile = (marker: string): string =>
+    [
+      `FROM ${services.base} AS slow`,
+      `RUN sleep ${marker}`,
+      `FROM ${services.base} AS bad`,
+      "RUN sleep 0.5; false",
+      "FROM scratch",
+      "COPY --from=slow / /",
+      "COPY --from=bad / /",
+      "",
+    ].join("\n");
+
+  it("ends the others, and the build with its own error", () => {
+    const context = makeContext(services.work, { Dockerfile: dockerfile("3341") });
+    const before = Date.now();
+    const result = bluekiln(["build", "--progress=plain", "--state-dir", stateDir(), context]);
+    expect(Date.now() - before).toBeLessThan(20_000);
+    expect(result.status).toBe(1);
+    expect(result.stderr).toMatch(/#(\d+) \[slow 2\/2\] RUN sleep 3341[^]*#\1 CANCELED/);
+    expect(result.stderr).toMatch(
+      /ERROR: failed to build: .*did not complete successfully: exit code: 1\s*$/,
+    );
+    expect(result.stderr).not.toContain("Transaction");
+    expect(processesWith("sleep 3341")).toBe(0);
+  });
+
+  it("ends the others in a daemon too", async () => {
+    const daemon = await startDaemon(services.work);
+    try {
+      const context = makeContext(services.work, { Dockerfile: dockerfile("3343") });
+      const result = bluekiln(["build", "--progress=plain", "--builder", `unix://${daemon.socket}`, context]);
+      expect(result.status).toBe(1);
+      expect(result.stderr).toContain("CANCELED");
+      await until(() => processesWith("sleep 3343") === 0, 5);
+    } finally {
+      await daemon.stop();
+    }
+  });
+});
+
+describe("steps that do not need each other", () => {
+  it("run side by side, whatever of them the cache has", () => {
+    const context = (n: number): string =>
+      makeContext(services.work, {
+        Dockerfile: [
+          `FROM ${services.base} AS left`,
+          `RUN --mount=type=tmpfs,target=/t sleep 1.5; echo ${n} > /left`,
+          `FROM ${services.base} AS right`,
+          `RUN --mount=type=tmpfs,target=/t sleep 1.5; echo ${n} > /right`,
+          "FROM scratch",
+          "COPY --from=left /left /",
+          "COPY --from=right /right /",
+          "",
+        ].join("\n"),
+      });
+    const state = stateDir();
+    const times = [1, 2].map((n) => {
+      const { stderr, status } = bluekiln(["build", "--progress=rawjson", "--state-dir", state, context(n)]);
+      expect(status).toBe(0);
+      return ["left", "right"].map((name) => {
+        const steps = stderr.split("\n").filter((line) => line.includes(`"name":"[${name} 2/2] RUN`));
+        const [, started, completed] = /"started":"([^"]*)","completed":"([^"]*)"/.exec(steps.at(-1)!)!;
+        return [Date.parse(started!), Date.parse(completed!)] as const;
+      });
+    });
+    for (const [[leftStart, leftEnd], [rightStart, rightEnd]] of times as [
+      [number, number],
+      [number, number],
+    ][])
+      expect(Math.max(leftStart, rightStart)).toBeLessThan(Math.min(leftEnd, rightEnd));
   });
 });
 

@@ -59,7 +59,8 @@ export class PlainProgress {
     if (vertex.completed === undefined || shown.done) return;
     shown.done = true;
     this.#flush(shown);
-    if (vertex.error !== undefined) this.#line(shown, `ERROR: ${vertex.error}`);
+    if (vertex.error?.endsWith("context canceled")) this.#line(shown, "CANCELED");
+    else if (vertex.error !== undefined) this.#line(shown, `ERROR: ${vertex.error}`);
     else if (vertex.cached) this.#line(shown, "CACHED");
     else
       this.#line(

@@ -73,7 +73,14 @@ export class TtyProgress {
   #lines({ vertex, lines, status }: Shown, width: number, final: boolean): string[] {
     const running = vertex.completed === undefined;
     const seconds = (((vertex.completed ?? Date.now()) - vertex.started!) / 1000).toFixed(1);
-    const mark = vertex.error !== undefined ? "ERROR " : vertex.cached ? "CACHED " : "";
+    const isCanceled = vertex.error?.endsWith("context canceled") === true;
+    const mark = isCanceled
+      ? "CANCELED "
+      : vertex.error !== undefined
+        ? "ERROR "
+        : vertex.cached
+          ? "CACHED "
+          : "";
     const left = ` => ${mark}${vertex.name.replaceAll("\n", " ")}`;
     const room = width - seconds.length - 3;
     const line = `${left.slice(0, room).padEnd(room)} ${seconds}s`;

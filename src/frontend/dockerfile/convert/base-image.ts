@@ -7,6 +7,7 @@ import {
   marshal,
   ociLayout,
   source as llbSource,
+  type Output,
 } from "../../../llb/index.js";
 import { wrapError } from "../../../lib/index.js";
 import {
@@ -48,7 +49,13 @@ export class BaseResolver {
   /** what instructions read of a named context that is a folder */
   readonly #localContexts = new Map<
     StageState,
-    { name: string; excludes: readonly string[]; paths: Set<string> }
+    {
+      readonly name: string;
+      readonly excludes: readonly string[];
+      readonly paths: Set<string>;
+      /** settled by `sealLocalContexts` */
+      readonly output: Output;
+    }
   >();
 
   constructor(
@@ -193,9 +200,10 @@ export class BaseResolver {
     );
     const files = await host.readFiles(marshal(ignore), [".dockerignore"]);
     const excludes = readIgnoreFile(files.get(".dockerignore"));
-    this.#localContexts.set(state, { name, excludes, paths: new Set() });
+    const output = local(name, { sessionId, sharedKeyHint: hint }, {});
+    this.#localContexts.set(state, { name, excludes, paths: new Set(), output });
     state.image = emptyImage(state.platform);
-    state.output = local(name, { sessionId, sharedKeyHint: hint }, {});
+    state.output = output;
   }
 
   #useInput(state: StageState, { definition, config }: Extract<NamedContext, { kind: "input" }>): void {
@@ -214,7 +222,7 @@ export class BaseResolver {
   }
 
   sealLocalContexts(): void {
-    for (const [state, { name, excludes, paths }] of this.#localContexts) {
+    for (const { name, excludes, paths, output } of this.#localContexts.values()) {
       const real = local(
         name,
         {
@@ -225,7 +233,7 @@ export class BaseResolver {
         },
         { customName: `[context ${name}] load from client` },
       );
-      Object.assign(state.output!.vertex, real.vertex);
+      Object.assign(output.vertex, real.vertex);
     }
   }
 }

@@ -379,8 +379,9 @@ class Conversion {
   #initFromImage(state: StageState): void {
     const { config } = state.image;
     const env = config.Env ?? [];
-    if (!env.some((entry) => splitEnv(entry)[0] === "PATH"))
-      config.Env = [...env, `PATH=${defaultPath(state.image.os)}`];
+    const isSet = env.some((entry) => splitEnv(entry)[0] === "PATH");
+    // Windows has its own
+    if (!isSet && state.platform.OS !== "windows") config.Env = [...env, `PATH=${defaultPath()}`];
     for (const entry of config.Env ?? []) {
       const [key, value] = splitEnv(entry);
       state.env = setEnv(state.env, key, value);

@@ -52,7 +52,11 @@ export function emptyImage(platform: Platform): ImageConfig {
     ...(platform.OSFeatures?.length && { "os.features": [...platform.OSFeatures] }),
     rootfs: { type: "layers", diff_ids: null },
     history: [],
-    config: { Env: [`PATH=${defaultPath(platform.OS)}`], WorkingDir: "/" },
+    config: {
+      // Windows has its own
+      ...(platform.OS !== "windows" && { Env: [`PATH=${defaultPath(platform.OS)}`] }),
+      WorkingDir: "/",
+    },
   };
 }
 
