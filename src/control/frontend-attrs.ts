@@ -1,5 +1,6 @@
 // What a client asks of the Dockerfile frontend, from the attributes that buildx and buildctl send.
 // Source of the names: BuildKit's frontend/dockerfile/docs and the requests of buildx 0.29.
+import { isIP } from "node:net";
 import type { CacheImport } from "../cache/index.js";
 import {
   parsePlatform,
@@ -13,13 +14,14 @@ import type { Definition as DefinitionMessage } from "./gen/buildkit/ops_pb.js";
 import { definitionOf } from "./llb.js";
 import { cacheImportOf, type ProvenanceRequest } from "../builder/index.js";
 import { redactAttrs } from "./redact.js";
-import { BuildError, parseBool, parseCsv } from "../lib/index.js";
+import { BuildError, parseBool, parseCsv, wrapError } from "../lib/index.js";
+import type { Definition, Platform } from "../llb/index.js";
 
 type Attrs = Readonly<Record<string, string>>;
 /** Graphs that the frontend is given, by name. */
 type Inputs = Readonly<Record<string, DefinitionMessage>>;
 
-/** @throws BuildError FRONTEND_ATTRIBUTE_INVALID */
+/** @throws BuildError FRONTEND_ATTRIBUTE_INVALID, LLB_INVALID */
 export function frontendRequest(
   attrs: Attrs,
   inputs: Inputs,
@@ -38,14 +40,15 @@ export function frontendRequest(
     target: attrs["target"] ?? "",
     buildArgs: prefixed(attrs, "build-arg:"),
     labels: prefixed(attrs, "label:"),
-    platforms: fields(attrs["platform"]).map(parsePlatform),
+    platforms: fields(attrs["platform"]).map(targetPlatform),
     noCache: attrs["no-cache"] === undefined ? [] : attrs["no-cache"] === "" || fields(attrs["no-cache"]),
     pull: attrs["image-resolve-mode"] === "pull",
     contexts: namedContexts(attrs, inputs),
     addHosts: fields(attrs["add-hosts"]).map((text) => {
-      const at = text.indexOf("=");
-      if (at <= 0) throw invalid(`invalid key-value pair: ${text}`);
-      return { host: text.slice(0, at), ip: text.slice(at + 1) };
+      const [host, ip] = text.toLowerCase().split(/=(.*)/s);
+      if (ip === undefined) throw invalid(`invalid key-value pair ${text}`);
+      if (!isIP(ip)) throw invalid(`failed to parse IP ${ip}`);
+      return { host: host!, ip };
     }),
     network: network === "sandbox" ? "default" : network,
     shmSize: attrs["shm-size"] ? parseSize(attrs["shm-size"]) : 0,
@@ -60,10 +63,10 @@ export function frontendRequest(
     sessionId,
     localSessions: prefixed(attrs, "local-sessionid:"),
     given: {
-      ...(isGiven("context") && { context: definitionOf(inputs["context"]) }),
+      ...(isGiven("context") && { context: graphOf(inputs, "context") }),
       // a client that names its folder wants it read
       ...(isGiven("dockerfile") &&
-        dockerfileName === undefined && { dockerfile: definitionOf(inputs["dockerfile"]) }),
+        dockerfileName === undefined && { dockerfile: graphOf(inputs, "dockerfile") }),
       contextName: attrs["contextkey"],
       dockerfileName,
       subdir: attrs["contextsubdir"],
@@ -135,6 +138,21 @@ export function provenanceRequest(attrs: Attrs, id: string, startedAt: number): 
         : []),
     ],
   };
+}
+
+function targetPlatform(text: string): Platform {
+  try {
+    return parsePlatform(text);
+  } catch (error) {
+    throw wrapError(error, "FRONTEND_ATTRIBUTE_INVALID", `failed to parse target platform ${text}`);
+  }
+}
+
+/** @throws BuildError LLB_INVALID */
+function graphOf(inputs: Inputs, name: string): Definition {
+  const definition = definitionOf(inputs[name]);
+  if (!definition) throw new BuildError("LLB_INVALID", "invalid nil input definition to definition op");
+  return definition;
 }
 
 function namedContexts(attrs: Attrs, inputs: Inputs): Record<string, NamedContext> {

@@ -7,10 +7,13 @@ import type { OpContext, RefResult } from "./context.js";
 
 export class DiffOp implements Op<RefResult> {
   readonly #diff: DiffBody;
+  readonly #name: string;
   readonly #context: OpContext;
 
-  constructor(diff: DiffBody, context: OpContext) {
+  /** @param name of the step: what it makes is described by it */
+  constructor(diff: DiffBody, name: string, context: OpContext) {
     this.#diff = diff;
+    this.#name = name;
     this.#context = context;
   }
 
@@ -55,7 +58,7 @@ export class DiffOp implements Op<RefResult> {
     const { upper: target } = refs.newFolders();
     try {
       await worker.perform("compare", { lower: await tree(lower), upper: await tree(upper), target }, signal);
-      const ref = await refs.commit(target, undefined, "diff");
+      const ref = await refs.commit(target, undefined, this.#name);
       made(ref);
       return ref;
     } catch (error) {

@@ -12,10 +12,13 @@ import { isLocalResult } from "./local-op.js";
 export class FileOp implements Op<RefResult> {
   readonly #actions: readonly FileAction[];
   readonly #inputCount: number;
+  readonly #name: string;
   readonly #context: OpContext;
 
-  constructor(op: DefinitionOp, file: FileBody, context: OpContext) {
+  /** @param name of the step: what it makes is described by it */
+  constructor(op: DefinitionOp, file: FileBody, name: string, context: OpContext) {
     this.#actions = file.actions;
+    this.#name = name;
     this.#inputCount = op.op.inputs.length;
     this.#context = context;
   }
@@ -72,7 +75,7 @@ export class FileOp implements Op<RefResult> {
     const { upper, work } = refs.newFolders();
     try {
       await worker.perform("file", { target: { layers, upper, work }, actions, sources }, signal);
-      const ref = await refs.commit(upper, base, describe(first));
+      const ref = await refs.commit(upper, base, this.#name);
       made(ref);
       return ref;
     } catch (error) {
@@ -121,10 +124,6 @@ function batches(actions: readonly FileAction[], inputCount: number): FileAction
     else result.push([action]);
   });
   return result;
-}
-
-function describe(action: FileAction): string {
-  return action.kind === "copy" ? `copy ${action.copy.src} ${action.copy.dest}` : action.kind;
 }
 
 /** Files in which the names of owners are looked up. @param index of the input they are looked up in */

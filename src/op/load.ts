@@ -42,9 +42,10 @@ export function loadDefinition(
       continue;
     }
     const platform = op.platform ?? defaultPlatform;
+    const name = metadata.description["llb.customname"] ?? opName(op);
     vertices.set(digest, {
       digest,
-      name: metadata.description["llb.customname"] ?? opName(op),
+      name,
       inputs,
       ignoreCache: metadata.ignoreCache,
       isSource: op.kind === "source",
@@ -58,11 +59,11 @@ export function loadDefinition(
         case "exec":
           return execOp();
         case "file":
-          return new FileOp(entry, op.file, context);
+          return new FileOp(entry, op.file, name, context);
         case "merge":
           return new MergeOp(op.merge, context);
         case "diff":
-          return new DiffOp(op.diff, context);
+          return new DiffOp(op.diff, name, context);
         case "build":
           return new BuildOp(op.build, inputs.length, context);
         case "return":

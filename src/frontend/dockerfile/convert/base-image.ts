@@ -32,6 +32,8 @@ export const SCRATCH = "scratch";
 /** A named context that is an image. */
 interface NamedImage {
   readonly name: string;
+  /** what it stands for */
+  readonly baseName: string;
   readonly context: Extract<NamedContext, { readonly reference: string }>;
 }
 
@@ -51,6 +53,8 @@ export class BaseResolver {
     StageState,
     {
       readonly name: string;
+      /** of the client */
+      readonly folder: string;
       readonly excludes: readonly string[];
       readonly paths: Set<string>;
       /** settled by `sealLocalContexts` */
@@ -74,8 +78,11 @@ export class BaseResolver {
       this.#localContexts.get(at)?.paths.add(path);
   }
 
-  /** One for the platform ("NAME::linux/arm64") before one for all. */
-  namedContext(name: string, platform: Platform): NamedContext | undefined {
+  /** One for the platform ("NAME::linux/arm64") before one for all, with its name. */
+  namedContext(
+    name: string,
+    platform: Platform,
+  ): { readonly name: string; readonly context: NamedContext } | undefined {
     const { contexts } = this.#input.request;
     const suffix = `::${formatPlatform(platform)}`;
     let familiar = name;
@@ -85,7 +92,8 @@ export class BaseResolver {
       // not a reference: looked up as it is
     }
     const [given, plain] = [name.toLowerCase(), familiar.toLowerCase()];
-    return contexts[given + suffix] ?? contexts[plain + suffix] ?? contexts[given] ?? contexts[plain];
+    const found = [given + suffix, plain + suffix, given, plain].find((key) => contexts[key] !== undefined);
+    return found === undefined ? undefined : { name: found, context: contexts[found]! };
   }
 
   /** Fetches the config of the image a stage stands on. */
@@ -97,14 +105,16 @@ export class BaseResolver {
     }
     try {
       const named = this.namedContext(baseName, state.platform);
-      if (named?.kind === "local") return await this.#useLocalContext(state, named.name);
-      if (named?.kind === "input") return this.#useInput(state, named);
-      if (named?.kind === "image" && named.reference === SCRATCH) {
+      if (!named) return await this.#useImage(state, baseName, undefined);
+      const { name, context } = named;
+      if (context.kind === "local") return await this.#useLocalContext(state, name, context.name);
+      if (context.kind === "input") return this.#useInput(state, context);
+      if (context.kind === "remote") return this.#useRemoteContext(state, name, context.url);
+      if (context.kind === "image" && context.reference === SCRATCH) {
         state.image = emptyImage(state.platform);
         return;
       }
-      if (named?.kind === "remote") return this.#useRemoteContext(state, baseName, named.url);
-      await this.#useImage(state, named?.reference ?? baseName, named && { name: baseName, context: named });
+      await this.#useImage(state, context.reference, { name, baseName, context });
     } catch (error) {
       throw withLocation(error, [state.stage.range]);
     }
@@ -117,7 +127,7 @@ export class BaseResolver {
       reference =
         named?.context.kind === "layout"
           ? // the store's name is the client's business
-            { ...parseReference(named.name), tag: undefined, digest: parseReference(name).digest }
+            { ...parseReference(named.baseName), tag: undefined, digest: parseReference(name).digest }
           : withDefaultTag(parseReference(name));
     } catch (error) {
       throw wrapError(error, "REFERENCE_INVALID", `failed to parse stage name ${JSON.stringify(name)}`);
@@ -189,19 +199,20 @@ export class BaseResolver {
     });
   }
 
-  async #useLocalContext(state: StageState, name: string): Promise<void> {
+  /** @param folder of the client */
+  async #useLocalContext(state: StageState, name: string, folder: string): Promise<void> {
     const { host, request } = this.#input;
-    const sessionId = sessionOf(request, name);
+    const sessionId = sessionOf(request, folder);
     const hint = `context:${name}-`;
     const ignore = local(
-      name,
+      folder,
       { sessionId, sharedKeyHint: hint, followPaths: [".dockerignore"], differ: "none" },
       { customName: `[context ${name}] load .dockerignore` },
     );
     const files = await host.readFiles(marshal(ignore), [".dockerignore"]);
     const excludes = readIgnoreFile(files.get(".dockerignore"));
-    const output = local(name, { sessionId, sharedKeyHint: hint }, {});
-    this.#localContexts.set(state, { name, excludes, paths: new Set(), output });
+    const output = local(folder, { sessionId, sharedKeyHint: hint }, {});
+    this.#localContexts.set(state, { name, folder, excludes, paths: new Set(), output });
     state.image = emptyImage(state.platform);
     state.output = output;
   }
@@ -222,11 +233,11 @@ export class BaseResolver {
   }
 
   sealLocalContexts(): void {
-    for (const { name, excludes, paths, output } of this.#localContexts.values()) {
+    for (const { name, folder, excludes, paths, output } of this.#localContexts.values()) {
       const real = local(
-        name,
+        folder,
         {
-          sessionId: sessionOf(this.#input.request, name),
+          sessionId: sessionOf(this.#input.request, folder),
           sharedKeyHint: `context:${name}-`,
           followPaths: followPaths(paths),
           excludePatterns: excludes,
