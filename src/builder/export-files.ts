@@ -71,11 +71,15 @@ async function exportTree(
   engine: Engine,
   { ref }: PlatformResult,
   target: string,
-  { format, epoch }: { readonly format: "folder" | "tar"; readonly epoch: Epoch },
+  {
+    format,
+    epoch,
+    linkRoot,
+  }: { readonly format: "folder" | "tar"; readonly epoch: Epoch; readonly linkRoot?: string | undefined },
   signal: AbortSignal,
 ): Promise<void> {
   const layers = await engine.refs.folders(ref, signal);
-  const task = { tree: { kind: "layers", layers }, target, format, time: epoch } as const;
+  const task = { tree: { kind: "layers", layers }, target, format, time: epoch, linkRoot } as const;
   await engine.worker.perform("export", task, signal);
 }
 
@@ -102,7 +106,9 @@ async function stage(
   const target = platformSplit ? join(root, named) : root;
   const isShared = multiPlatform && !platformSplit;
   const own = isShared ? `${root}-${named}` : target;
-  await exportTree(engine, result, own, { format: "folder", epoch: output.epoch }, signal);
+  // as BuildKit has it
+  const linkRoot = platformSplit ? `/${named}` : undefined;
+  await exportTree(engine, result, own, { format: "folder", epoch: output.epoch, linkRoot }, signal);
   const paths = filesOf(own);
   for (const path of isShared ? paths : []) {
     const other = parts.get(path);

@@ -10,6 +10,7 @@ import {
   unlinkSync,
   type BigIntStats,
 } from "node:fs";
+import { posix } from "node:path";
 import {
   BuildError,
   compilePathPattern,
@@ -50,6 +51,8 @@ export interface CopyOptions {
   readonly excludePatterns: readonly string[];
   /** what is in the way is removed, a folder too, unless it is one that a folder is copied to */
   readonly replaces?: boolean;
+  /** links that begin at the root begin there */
+  readonly linkRoot?: BytePath | undefined;
 }
 
 /**
@@ -291,7 +294,10 @@ class Copier {
         copyFile(source, target, stat.size);
       }
     } else if (stat.isSymbolicLink()) {
-      symlinkSync(fsPath(readLink(source)), fsPath(target));
+      const { linkRoot } = this.#options;
+      const link = readLink(source);
+      const isMoved = linkRoot !== undefined && link.startsWith("/");
+      symlinkSync(fsPath(isMoved ? posix.join(linkRoot, link) : link), fsPath(target));
     } else {
       const { major, minor } = deviceNumbers(stat.rdev);
       makeNode(target, Number(stat.mode), major, minor);

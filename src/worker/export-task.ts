@@ -28,6 +28,7 @@ export function runExportTask(task: ExportTask, mounts: Mounts): undefined {
       mode: undefined,
       time: task.time === undefined ? undefined : BigInt(task.time) * 1_000_000_000n,
       contentsOnly: true,
+      linkRoot: task.linkRoot === undefined ? undefined : bytePath(task.linkRoot),
       followLinks: false,
       includePatterns: [],
       excludePatterns: [],

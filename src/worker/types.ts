@@ -179,6 +179,8 @@ export interface ExportTask {
   readonly format: "folder" | "tar";
   /** of all entries; seconds since 1970 */
   readonly time: number | undefined;
+  /** of a folder: where it will be seen, for links that begin at the root ("/linux_amd64") */
+  readonly linkRoot?: string | undefined;
 }
 
 export interface ReadTask {

@@ -9,6 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -533,6 +534,20 @@ describe("outputs of several parts", () => {
     const one = newFolder("out");
     await built(["-o", `type=local,platform-split=true,dest=${one}`, split("f")]);
     expect(list(one)).toHaveLength(2);
+  });
+
+  it("links to the root of a platform's folder lead into it", async () => {
+    const folder = newFolder("links");
+    mkdirSync(join(folder, "d"));
+    symlinkSync("/d/f", join(folder, "d/absolute"));
+    symlinkSync("f", join(folder, "d/relative"));
+    writeFileSync(join(folder, "Dockerfile"), "FROM scratch\nCOPY d /d\n");
+    const [several, one] = [newFolder("out"), newFolder("out")];
+    await built([...platforms, "-o", several, folder]);
+    expect(readlinkSync(join(several, "linux_arm64/d/absolute"))).toBe("/linux_arm64/d/f");
+    expect(readlinkSync(join(several, "linux_arm64/d/relative"))).toBe("f");
+    await built(["-o", one, folder]);
+    expect(readlinkSync(join(one, "d/absolute"))).toBe("/d/f");
   });
 
   it("images are pushed by their digest alone, or called by it", async () => {
