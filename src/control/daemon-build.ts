@@ -207,6 +207,7 @@ export class DaemonBuild {
         const { identifier } = this.allowedSource({ identifier: scheme + reference, attrs: {} });
         return host.resolveImage(identifier.replace(/^[a-z-]+:\/\//, ""), options);
       },
+      allowedSource: (identifier) => this.allowedSource({ identifier, attrs: {} }).identifier,
     };
   }
 

@@ -25,6 +25,11 @@ export interface FrontendHost {
   /** @throws Error in the registry's words, wrapped as BuildKit wraps it */
   resolveImage(reference: string, options: ResolveImageOptions): Promise<ResolvedImage>;
   /**
+   * What the client's policy has used in a source's place, images being replaced by `resolveImage` itself.
+   * @param identifier "docker-image://docker.io/library/alpine:latest" @throws Error if it is denied
+   */
+  allowedSource?(identifier: string): string;
+  /**
    * Solves a definition and reads files of its result; a file that is not there is not in the map.
    * @param limit bytes to read of each
    */

@@ -39,7 +39,7 @@ export class LocalOp implements Op<RefResult> {
   }
 
   async run(_inputs: readonly RefResult[], signal: AbortSignal): Promise<readonly RefResult[]> {
-    const { refs, lastSent, sent, transient } = this.#context;
+    const { refs, lastSent, sent } = this.#context;
     const session = await sessionOf(this.#context, this.#attrs, signal);
     const list = (name: string): string[] => JSON.parse(this.#attrs[name] ?? "[]") as string[];
     const selection = {
@@ -50,7 +50,7 @@ export class LocalOp implements Op<RefResult> {
     };
     const key = this.#key(session);
     const isCompared = this.#attrs["local.differ"] !== "none";
-    const previous = key !== undefined && isCompared ? lastSent(key) : undefined;
+    const previous = isCompared ? lastSent(key) : undefined;
     const take = async (before: Ref | undefined): Promise<Ref> => {
       const { upper } = refs.newFolders();
       try {
@@ -73,8 +73,7 @@ export class LocalOp implements Op<RefResult> {
     };
     const ref = await take(previous);
     LOCAL_REFS.add(ref);
-    if (key === undefined) transient(ref);
-    else sent(key, ref);
+    sent(key, ref);
     return [{ ref }];
   }
 
@@ -91,9 +90,10 @@ export class LocalOp implements Op<RefResult> {
     );
   }
 
-  /** Which folder of which client it is; `undefined` if the client does not say who it is. */
-  #key({ sharedKey }: Session): string | undefined {
+  /** Which folder of which client it is; as in BuildKit clients that do not say who they are count as one. */
+  #key({ sharedKey = "" }: Session): string {
     const hint = this.#attrs["local.sharedkeyhint"] ?? "";
-    return sharedKey && digestOf(JSON.stringify([sharedKey, this.#name, hint]));
+    const isMetadata = this.#isMetadataOnly();
+    return digestOf(JSON.stringify([sharedKey, this.#name, hint, ...(isMetadata ? ["metadata"] : [])]));
   }
 }

@@ -20,7 +20,8 @@ export class LocalSources {
   take(key: string): Ref | undefined {
     const id = this.#last.get(key);
     const ref = id === undefined ? undefined : this.#refs.get(id);
-    if (!ref || !this.#refs.isAvailable(ref)) return undefined;
+    // what other layers stand on is taken anew, as in BuildKit
+    if (!ref || !this.#refs.isAvailable(ref) || this.#refs.table.isNeeded(ref)) return undefined;
     this.#use(ref);
     return ref;
   }

@@ -25,10 +25,9 @@ const REQUEST: FrontendRequest = {
   sessionId: "s",
 };
 
-/** @returns what the linter says, or what is wrong */
-async function build(lines: readonly string[], ignore?: string): Promise<string[] | string> {
-  const files = { Dockerfile: `${lines.join("\n")}\n`, ".dockerignore": ignore };
-  const host: FrontendHost = {
+/** Lends files, and has no images. */
+function host(files: Readonly<Record<string, string | undefined>>): FrontendHost {
+  return {
     resolveImage: (reference) => Promise.reject(new Error(`no image ${reference}`)),
     readFiles: async (_, paths) =>
       new Map(
@@ -37,9 +36,14 @@ async function build(lines: readonly string[], ignore?: string): Promise<string[
         ),
       ),
   };
+}
+
+/** @returns what the linter says, or what is wrong */
+async function build(lines: readonly string[], ignore?: string): Promise<string[] | string> {
+  const files = { Dockerfile: `${lines.join("\n")}\n`, ".dockerignore": ignore };
   const said: FrontendWarning[] = [];
   try {
-    await buildDockerfile(REQUEST, host, (warnings) => said.push(...warnings));
+    await buildDockerfile(REQUEST, host(files), (warnings) => said.push(...warnings));
   } catch (error) {
     return messageOf(error);
   }
@@ -57,6 +61,25 @@ describe("FROM", () => {
     expect(await build(["FROM scratch AS base", "COPY a /", "FROM scratch", "COPY --from=BASE / /"])).toEqual(
       [],
     );
+  });
+});
+
+describe("a named context", () => {
+  it("is what a policy has in the place of its image", async () => {
+    const contexts = { base: { kind: "image", reference: "alpine" } } as const;
+    const lent = host({ Dockerfile: "FROM base\nLABEL a=b\n" });
+    const asked: string[] = [];
+    const allowedSource = (identifier: string): string => (asked.push(identifier), "local://folder");
+    const { results } = await buildDockerfile(
+      { ...REQUEST, contexts },
+      { ...lent, allowedSource },
+      () => undefined,
+    );
+    const sources = results[0]!.definition!.ops.flatMap(({ op, metadata }) =>
+      op.kind === "source" ? [[op.source.identifier, metadata.description["llb.customname"]]] : [],
+    );
+    expect(sources).toEqual([["local://folder", "[context base] load from client"]]);
+    expect(new Set(asked)).toEqual(new Set(["docker-image://docker.io/library/alpine:latest"]));
   });
 });
 

@@ -106,7 +106,8 @@ export class BaseResolver {
     try {
       const named = this.namedContext(baseName, state.platform);
       if (!named) return await this.#useImage(state, baseName, undefined);
-      const { name, context } = named;
+      const { name } = named;
+      const context = this.#allowed(named.context);
       if (context.kind === "local") return await this.#useLocalContext(state, name, context.name);
       if (context.kind === "input") return this.#useInput(state, context);
       if (context.kind === "remote") return this.#useRemoteContext(state, name, context.url);
@@ -118,6 +119,17 @@ export class BaseResolver {
     } catch (error) {
       throw withLocation(error, [state.stage.range]);
     }
+  }
+
+  /** A policy may have a folder, a repository or a URL in the place of an image. */
+  #allowed(context: NamedContext): NamedContext {
+    const { host } = this.#input;
+    if (context.kind !== "image" || context.reference === SCRATCH || !host.allowedSource) return context;
+    const reference = formatReference(withDefaultTag(parseReference(context.reference)));
+    const identifier = host.allowedSource(`docker-image://${reference}`);
+    const [scheme, rest] = identifier.split(/:\/\/(.*)/s);
+    if (scheme === "docker-image") return context;
+    return scheme === "local" ? { kind: "local", name: rest! } : { kind: "remote", url: identifier };
   }
 
   async #useImage(state: StageState, name: string, named: NamedImage | undefined): Promise<void> {
@@ -206,7 +218,7 @@ export class BaseResolver {
     const hint = `context:${name}-`;
     const ignore = local(
       folder,
-      { sessionId, sharedKeyHint: hint, followPaths: [".dockerignore"], differ: "none" },
+      { sessionId, sharedKeyHint: `${hint}.dockerignore`, followPaths: [".dockerignore"], differ: "none" },
       { customName: `[context ${name}] load .dockerignore` },
     );
     const files = await host.readFiles(marshal(ignore), [".dockerignore"]);
