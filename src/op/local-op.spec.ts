@@ -4,7 +4,11 @@ import type { OpContext } from "./context.js";
 import { LocalOp } from "./local-op.js";
 
 /** Under what a folder is remembered. */
-async function keyOf(name: string, attrs: Record<string, string>, session: Partial<Session>): Promise<string> {
+async function keyOf(
+  name: string,
+  attrs: Record<string, string>,
+  session: Partial<Session>,
+): Promise<string> {
   let key = "";
   const context: Partial<OpContext> = {
     session: { takeFolder: async () => false, ...session } as Session,
