@@ -107,7 +107,8 @@ export class TreeChecksum {
   #below(path: BytePath, request: ChecksumRequest): Included[] {
     const real = resolveInRoot(this.#root, path, request.followLinks);
     const stat = lstatMaybe(real);
-    if (!stat) throw new BuildError("NOT_FOUND", `${JSON.stringify(textOf(path))}: not found`);
+    // as in BuildKit that is for who reads it to tell
+    if (!stat) return [];
     if (!stat.isDirectory()) return [{ path: "", digest: this.#file(real, stat) }];
     const all = this.#filtered(real, "", request);
     return real === this.#root ? all.filter((entry) => entry.path !== "") : all;

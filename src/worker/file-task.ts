@@ -3,7 +3,7 @@ import { lchownSync, mkdirSync, symlinkSync, writeFileSync, chmodSync, readFileS
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
 import { lookupId } from "../executor/index.js";
 import { lstatMaybe, resolveInRoot } from "../layer/index.js";
-import { bytePath, fsPath, setTimes, type BytePath } from "../linux/index.js";
+import { bytePath, fsPath, setTimes, textOf, type BytePath } from "../linux/index.js";
 import type { ChownOpt, FileAction, FileActionCopy, UserOpt } from "../llb/index.js";
 import { checkReachable, copyTree, expandWildcards, makeFolders, removePath, type Owner } from "./copy.js";
 import { fileError } from "./file-error.js";
@@ -43,7 +43,7 @@ async function runAction(
       const owner = ownerOf(root, action.mkdir.owner);
       const known = lstatMaybe(target);
       if (makeParents && known?.isDirectory() === false)
-        throw new BuildError("MKDIR_FAILED", `mkdir ${path}: not a directory`);
+        throw new BuildError("MKDIR_FAILED", `mkdir ${textOf(target.slice(root.length))}: not a directory`);
       if (makeParents) makeFolders(target, mode, owner, timeOf(timestamp));
       else if (!known) {
         mkdirSync(fsPath(target), mode);

@@ -113,6 +113,7 @@ function toldBy(said) {
     .replaceAll(/sha256:[0-9a-f]{64}/g, "DIGEST")
     .replaceAll(/ref [a-z0-9:]+:/g, "ref ID:")
     .replaceAll(/failed to do request:.*/g, "no such host")
+    .replace(/(?<=violation found for rules: ).*/, (rules) => rules.split(", ").sort().join())
     .replaceAll(/\/[^ ]*\/(fs|buildkit\d+)\//g, "/")
     .trim();
   return { error, steps: [...steps.values()].sort(), warnings: error === "" ? warnings.sort() : [] };

@@ -136,6 +136,11 @@ describe("what a build needs", () => {
       "mkdir /f: not a directory",
     ],
     [
+      "a source that is not there, but for something",
+      () => build(makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY --exclude=x a /\n" })),
+      "lstat /a: no such file or directory",
+    ],
+    [
       "a base image that is not there",
       () => build(makeContext(services.work, { Dockerfile: `FROM ${services.registry}/none:1\nRUN true\n` })),
       "/none:1: not found",
