@@ -1,6 +1,5 @@
 // A Dockerfile to one graph and one image config for one platform: which stages are needed, what they stand on, their
 // instructions in order.
-import { defaultPath } from "../../../lib/index.js";
 import { marshal, type Output, type Platform, type SourceInfo } from "../../../llb/index.js";
 import type { FrontendHost, FrontendRequest, FrontendResult, Outline, ScanTargets } from "../../types.js";
 import { parseDockerfile, type ParsedDockerfile } from "../parser/index.js";
@@ -28,7 +27,7 @@ import { ConvertContext } from "./context.js";
 import { dispatch, type CommandSources } from "./dispatch.js";
 import { cloneImage, emptyImage, encodeImageConfig, setPlatform } from "./image-config.js";
 import { parsePlatform } from "./platform.js";
-import { setEnv, splitEnv, type StageState } from "./stage-state.js";
+import { initFromImage, type StageState } from "./stage-state.js";
 import { BaseResolver, SCRATCH } from "./base-image.js";
 import { readGlobalArgs, type GlobalArgs } from "./global-args.js";
 import { outlineOf, StageOutline } from "./outline.js";
@@ -333,7 +332,7 @@ class Conversion {
       for (const source of [sources?.from, ...(sources?.mounts ?? [])])
         if (source) await this.#ready(source, state);
     }
-    this.#initFromImage(state);
+    initFromImage(state);
     for (const command of state.commands) {
       // a command may read anything
       if (command.kind === "RUN") this.#bases.reads(state, "/");
@@ -373,21 +372,6 @@ class Conversion {
     const triggers = state.image.config.OnBuild;
     delete state.image.config.OnBuild;
     this.#addTriggers(state, triggers);
-  }
-
-  /** What the config of the base says about environment, folder and user. */
-  #initFromImage(state: StageState): void {
-    const { config } = state.image;
-    const env = config.Env ?? [];
-    const isSet = env.some((entry) => splitEnv(entry)[0] === "PATH");
-    // Windows has its own
-    if (!isSet && state.platform.OS !== "windows") config.Env = [...env, `PATH=${defaultPath()}`];
-    for (const entry of config.Env ?? []) {
-      const [key, value] = splitEnv(entry);
-      state.env = setEnv(state.env, key, value);
-    }
-    if (config.WorkingDir) state.dir = config.WorkingDir;
-    if (config.User) state.user = config.User;
   }
 }
 

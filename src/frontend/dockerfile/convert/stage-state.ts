@@ -1,5 +1,6 @@
 // One stage while it is converted: where its instructions stand (file system, environment, folder, user) and what its
 // image will say.
+import { defaultPath } from "../../../lib/index.js";
 import type { Output, Platform, Range } from "../../../llb/index.js";
 import type { Instruction, Stage } from "../instructions/index.js";
 import type { ImageConfig } from "./image-config.js";
@@ -84,4 +85,19 @@ export function goTime(time: Date): string {
     .toISOString()
     .replace(/\.?0*Z$/, "Z")
     .replace(/\.(\d*?)0+Z$/, ".$1Z");
+}
+
+/** What the config of the base says about environment, folder and user. */
+export function initFromImage(state: StageState): void {
+  const { config } = state.image;
+  const env = config.Env ?? [];
+  const isSet = env.some((entry) => splitEnv(entry)[0] === "PATH");
+  // Windows has its own
+  if (!isSet && state.platform.OS !== "windows") config.Env = [...env, `PATH=${defaultPath()}`];
+  for (const entry of config.Env ?? []) {
+    const [key, value] = splitEnv(entry);
+    state.env = setEnv(state.env, key, value);
+  }
+  if (config.WorkingDir) state.dir = config.WorkingDir;
+  if (config.User) state.user = config.User;
 }
