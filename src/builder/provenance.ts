@@ -4,7 +4,7 @@
 import type { Predicate } from "../exporter/index.js";
 import { packageUrl } from "../exporter/index.js";
 import { formatPlatform, hostPlatform } from "../frontend/index.js";
-import type { GoValue } from "../lib/index.js";
+import { redacted, type GoValue } from "../lib/index.js";
 import {
   enums,
   type ChownOpt,
@@ -18,7 +18,6 @@ import {
 import type { Descriptor } from "../content/index.js";
 import type { Material } from "../op/index.js";
 import { parseReference } from "../registry/index.js";
-import { redacted } from "../source/index.js";
 
 const TYPES = {
   "v0.2": "https://slsa.dev/provenance/v0.2",

@@ -193,8 +193,9 @@ export class DaemonBuild {
       this.job.warn(warnings, source),
     );
     this.#outcomes.push(outcome);
-    const isMulti = attrs["multi-platform"] === "true" || outcome.multiPlatform;
-    return resultOf(outcome, isMulti, (definition, platform) => this.#ref(definition, platform, imports));
+    return resultOf(outcome, outcome.multiPlatform, (definition, platform) =>
+      this.#ref(definition, platform, imports),
+    );
   }
 
   /** What a frontend may ask, within the client's policy. */

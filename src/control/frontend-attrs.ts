@@ -41,6 +41,7 @@ export function frontendRequest(
     buildArgs: prefixed(attrs, "build-arg:"),
     labels: prefixed(attrs, "label:"),
     platforms: fields(attrs["platform"]).map(targetPlatform),
+    multiPlatform: attrs["multi-platform"],
     noCache: attrs["no-cache"] === undefined ? [] : attrs["no-cache"] === "" || fields(attrs["no-cache"]),
     pull: attrs["image-resolve-mode"] === "pull",
     contexts: namedContexts(attrs, inputs),

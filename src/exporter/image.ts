@@ -161,13 +161,15 @@ function patchConfig(
     type: "layers",
     diff_ids: layers.length > 0 ? layers.map(({ descriptor }) => descriptor.diffId) : null,
   };
-  config["history"] = history.map(({ created, created_by, author, comment, empty_layer }) => ({
+  const entries = history.map(({ created, created_by, author, comment, empty_layer }) => ({
     created,
     created_by: created_by || undefined,
     author: author || undefined,
     comment: comment || undefined,
     empty_layer: empty_layer || undefined,
   }));
+  const isNone = entries.length === 0 && (config["history"] ?? null) === null;
+  config["history"] = isNone ? null : entries;
   const { created } = config;
   if (created === undefined) config["created"] = last ?? null;
   else if (epoch !== undefined && typeof created === "string" && isAfter(created, epoch))

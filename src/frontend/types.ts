@@ -66,6 +66,8 @@ export interface FrontendRequest {
   readonly labels: Readonly<Record<string, string>>;
   /** one graph each; empty: the build platform */
   readonly platforms: readonly Platform[];
+  /** "true" or "false", as the client says it: whether the result has platforms */
+  readonly multiPlatform?: string | undefined;
   readonly buildPlatform: Platform;
   /** `true` or the names of stages that must not use the cache */
   readonly noCache: boolean | readonly string[];

@@ -6,6 +6,7 @@ export * from "./go-duration.js";
 export * from "./go-json.js";
 export * from "./go-units.js";
 export * from "./limiter.js";
+export * from "./redacted.js";
 export * from "./secret.js";
 export * from "./csv.js";
 export * from "./free-memory.js";

@@ -1,8 +1,8 @@
 // Git repositories as sources: the key is the commit, the result its files.
 import { join } from "node:path";
-import { BuildError, messageOf } from "../lib/index.js";
+import { BuildError, messageOf, redacted } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import { checkoutGit, redacted, resolveGit, type GitCommit, type GitRequest } from "../source/index.js";
+import { checkoutGit, resolveGit, type GitCommit, type GitRequest } from "../source/index.js";
 import { sourceKey, type OpContext, type RefResult } from "./context.js";
 
 /** What git takes: "ssh://", "user@host:path". */
@@ -94,7 +94,8 @@ export class GitOp implements Op<RefResult> {
     const target = join(this.#stateRoot, upper);
     try {
       await checkoutGit(request, commit, target, join(target, ".."), signal);
-      const description = `git snapshot for ${this.#id}`;
+      const ref = request.ref || commit.ref.replace(/^refs\/heads\//, "");
+      const description = `git snapshot for ${redacted(request.remote)}#${ref}`;
       return { ref: await refs.commit(upper, undefined, description, "source.git.checkout") };
     } catch (error) {
       await refs.discard(upper);

@@ -1,9 +1,9 @@
 // A file from a URL as a source.
 import { chmod, chown, copyFile, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { BuildError, hexOf, messageOf } from "../lib/index.js";
+import { BuildError, hexOf, messageOf, redacted } from "../lib/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
-import { httpKey, intOf, redacted, type HttpFile, type HttpRequest } from "../source/index.js";
+import { httpKey, intOf, type HttpFile, type HttpRequest } from "../source/index.js";
 import { sourceKey, type OpContext, type RefResult } from "./context.js";
 
 export class HttpOp implements Op<RefResult> {

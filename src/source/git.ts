@@ -3,11 +3,22 @@
 // Secrets go to git in its environment, never on a command line.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, lstat, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
-import { BuildError, codeOf, messageOf } from "../lib/index.js";
+import { BuildError, codeOf, messageOf, redacted } from "../lib/index.js";
 
 export interface GitRequest {
   readonly remote: string;
@@ -32,7 +43,8 @@ export interface GitCommit {
   readonly ref: string;
 }
 
-const MASK = "xxxxx";
+/** Where a commit is put that no ref of the remote is taken for. */
+const WANTED = "refs/bluekiln/wanted";
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 interface FoundRef extends GitCommit {
@@ -54,10 +66,7 @@ export async function resolveGit(request: GitRequest, signal: AbortSignal): Prom
       `invalid checksum ${checksum} for Git URL, expected hex commit hash`,
     );
   if (COMMIT.test(checksum) && !keepGitDir) return { commit: checksum, ref };
-  if (COMMIT.test(ref)) {
-    checkObject(request, { commit: ref, ref: "", object: ref });
-    return { commit: ref, ref: "" };
-  }
+  if (COMMIT.test(ref)) return { commit: ref, ref: "" };
   const found = await findRef(request, signal);
   checkObject(request, found);
   return { commit: found.commit, ref: found.ref };
@@ -88,7 +97,8 @@ async function findRef(request: GitRequest, signal: AbortSignal): Promise<FoundR
     if (first!.startsWith("ref: ")) head = first!.slice(5);
     else refs.set(name, first!);
   }
-  const names = ref === "" ? ["HEAD"] : [ref, `refs/heads/${ref}`, `refs/tags/${ref}`];
+  const full = (prefix: string): string => (ref.startsWith(prefix) ? ref : prefix + ref);
+  const names = ref === "" ? ["HEAD"] : ["refs/", "refs/heads/", "refs/tags/"].map(full);
   for (const name of names) {
     // an annotated tag stands for the commit behind it
     const object = refs.get(name);
@@ -97,7 +107,7 @@ async function findRef(request: GitRequest, signal: AbortSignal): Promise<FoundR
   }
   throw new BuildError(
     "GIT_REF_MISSING",
-    `repository does not contain ref ${redacted(remote)}, output: ${JSON.stringify(ref)}`,
+    `repository does not contain ref ${ref}, output: ${JSON.stringify(listing)}`,
   );
 }
 
@@ -113,82 +123,103 @@ export async function checkoutGit(
   work: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { remote, subdir, keepGitDir, skipSubmodules, checksum } = request;
-  // it was not compared with what the ref is yet
-  if (commit === checksum)
-    checkObject(
-      request,
-      COMMIT.test(request.ref)
-        ? { commit: request.ref, ref: "", object: request.ref }
-        : await findRef(request, signal),
-    );
+  const { subdir, keepGitDir, skipSubmodules } = request;
+  // these were not compared with what the ref is yet
+  if (COMMIT.test(request.ref)) checkObject(request, { commit: request.ref, ref: "", object: request.ref });
+  else if (commit === request.checksum) checkObject(request, await findRef(request, signal));
   const tree = join(work, "tree");
   await mkdir(tree, { recursive: true });
   const run = (...args: string[]): Promise<string> => git(args, request, tree, signal);
   const format = commit.length === 64 ? ["--object-format=sha256"] : [];
   try {
     await run("-c", "init.defaultBranch=master", "init", "--quiet", ...format);
-    await run("remote", "add", "origin", remote);
-    await fetchCommit(run, commit, ref);
-    await run("checkout", "--quiet", "--force", "--detach", commit);
-    if (!skipSubmodules) await run("submodule", "update", "--init", "--recursive", "--depth=1", "--quiet");
-    if (keepGitDir) {
-      await run("reflog", "expire", "--all", "--expire=now");
-      await rm(join(tree, ".git", "FETCH_HEAD"), { force: true });
-    } else await rm(join(tree, ".git"), { recursive: true, force: true });
+    await run("remote", "add", "origin", request.remote);
+    await about(request, "fetch", fetchCommit(run, commit, ref, keepGitDir));
+    await about(request, "checkout", run("checkout", "--quiet", "--force", "--detach", commit));
+    if (!skipSubmodules) {
+      const update = ["submodule", "update", "--init", "--recursive", "--depth=1", "--quiet"];
+      await about(request, "update submodules of", run(...update));
+    }
+    if (keepGitDir) await tidy(run, join(tree, ".git"), request.remote);
+    else await rm(join(tree, ".git"), { recursive: true, force: true });
     await moveContents(subdir === "" ? tree : await subfolder(tree, subdir), target);
-  } catch (error) {
-    if (signal.aborted || (error instanceof BuildError && error.code !== "GIT_FAILED")) throw error;
-    throw new BuildError("GIT_FAILED", `failed to fetch remote ${redacted(remote)}: ${messageOf(error)}`, {
-      cause: error,
-    });
   } finally {
     await rm(tree, { recursive: true, force: true });
   }
 }
 
-/** By the commit itself where the server allows that, else by its ref, else everything. */
-async function fetchCommit(
-  run: (...args: string[]) => Promise<string>,
-  commit: string,
-  ref: string,
-): Promise<void> {
-  const fetch = ["fetch", "--quiet", "--no-tags", "--force"];
+/** @throws BuildError GIT_FAILED with what could not be done */
+async function about(request: GitRequest, what: string, work: Promise<unknown>): Promise<void> {
   try {
-    await run(...fetch, "--depth=1", "origin", commit);
+    await work;
   } catch (error) {
-    if (ref !== "") {
-      const wanted = `${ref}:refs/bluekiln/wanted`;
-      await run(...fetch, "--depth=1", "origin", wanted).catch(() => undefined);
-      const isThere = await run("cat-file", "-e", commit).then(
-        () => true,
-        () => false,
-      );
-      if (isThere) return;
-    }
-    await run("fetch", "--quiet", "--force", "origin", "+refs/*:refs/remotes/origin/*").catch(() => {
-      throw error;
-    });
+    if (!(error instanceof BuildError && error.code === "GIT_FAILED")) throw error;
+    const problem = `failed to ${what} remote ${redacted(request.remote)}: ${error.message}`;
+    throw new BuildError("GIT_FAILED", problem, { cause: error });
   }
+}
+
+type Run = (...args: string[]) => Promise<string>;
+
+/** What was only for fetching it is not left in a repository that is kept, least of all passwords. */
+async function tidy(run: Run, folder: string, remote: string): Promise<void> {
+  await run("reflog", "expire", "--all", "--expire=now");
+  await run("update-ref", "-d", WANTED);
+  await rm(join(folder, dirname(WANTED)), { recursive: true, force: true });
+  await rm(join(folder, "FETCH_HEAD"), { force: true });
+  const user = /^[a-z][a-z0-9+.-]*:\/\/[^/@]*@/i.exec(remote)?.[0];
+  if (user === undefined) return;
+  const secret = Buffer.from(user).toString("latin1");
+  for (const file of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(file.parentPath, file.name);
+    if (!file.isFile() || path.includes("/objects/")) continue;
+    const content = await readFile(path, "latin1");
+    if (content.includes(secret)) await writeFile(path, content.replaceAll(secret, redacted(user)), "latin1");
+  }
+}
+
+/**
+ * By the commit itself where the server allows that, else by its ref, else everything.
+ * @param keepsRefs a repository that is kept has the branch or tag, and tags of the commit, as `git describe` wants them
+ */
+async function fetchCommit(run: Run, commit: string, ref: string, keepsRefs: boolean): Promise<void> {
+  const fetch = ["fetch", "--quiet", "--force", "--update-head-ok"];
+  const isThere = (): Promise<boolean> =>
+    run("cat-file", "-e", commit).then(
+      () => true,
+      () => false,
+    );
+  const attempts = [
+    ...(keepsRefs && ref !== "" ? [["--depth=1", "origin", `${ref}:${ref}`]] : []),
+    keepsRefs ? ["--depth=1", "origin", `${commit}:${WANTED}`] : ["--depth=1", "--no-tags", "origin", commit],
+    ...(ref !== "" ? [["--depth=1", "--no-tags", "origin", `${ref}:${WANTED}`]] : []),
+    ["origin", "+refs/*:refs/remotes/origin/*"],
+  ];
+  let failed: unknown;
+  for (const attempt of attempts) {
+    try {
+      await run(...fetch, ...attempt);
+      if (await isThere()) return;
+    } catch (error) {
+      failed ??= error;
+    }
+  }
+  if (failed) throw failed;
 }
 
 /** A folder of the repository; links on the way could lead out of it. */
 async function subfolder(tree: string, subdir: string): Promise<string> {
-  let path = tree;
+  let path = "";
   for (const part of subdir.split("/")) {
-    const names: string[] = await readdir(path).catch(() => []);
-    if (!names.includes(part)) throw missing(subdir);
+    const isThere = (await readdir(join(tree, path))).includes(part);
     path = join(path, part);
-    if (!(await lstat(path)).isDirectory()) throw missing(subdir);
+    const problem = !isThere
+      ? `failed to lstat ${JSON.stringify(path)}: no such file or directory`
+      : !(await lstat(join(tree, path))).isDirectory() &&
+        `git subpath ${JSON.stringify(`/${subdir}`)} contains non-directory ${JSON.stringify(path)}`;
+    if (problem) throw new BuildError("GIT_SUBDIR_MISSING", `invalid subdir /${subdir}: ${problem}`);
   }
-  return path;
-}
-
-function missing(subdir: string): BuildError {
-  return new BuildError(
-    "GIT_SUBDIR_MISSING",
-    `subdir ${JSON.stringify(subdir)} is no folder of the repository`,
-  );
+  return join(tree, path);
 }
 
 async function moveContents(from: string, to: string): Promise<void> {
@@ -286,13 +317,4 @@ async function spawnGit(
     if (codeOf(error) === "ABORT_ERR") throw signal.reason;
     throw error;
   }
-}
-
-/** A URL whose user and password nobody sees. */
-export function redacted(remote: string): string {
-  return remote.replace(
-    /^([a-z][a-z0-9+.-]*:\/\/)([^/@:]*)(:[^/@]*)?@/i,
-    (_, scheme: string, user: string, password: string | undefined) =>
-      `${scheme}${user && MASK}${password === undefined ? "" : `:${MASK}`}@`,
-  );
 }

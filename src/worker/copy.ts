@@ -163,7 +163,8 @@ export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions)
   const existing = lstatMaybe(target);
   const isFolder = stat.isDirectory();
   if ((!options.contentsOnly && isFolder && existing) || (!isFolder && existing?.isDirectory())) {
-    target = join(target, source.replace(/\/+$/, "").split("/").pop() ?? "");
+    const name = source.replace(/\/+$/, "").split("/").pop();
+    if (name) target = join(target, name);
   }
   const parent =
     options.contentsOnly && isFolder && !existing ? target : target.slice(0, target.lastIndexOf("/"));

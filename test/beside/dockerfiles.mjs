@@ -56,7 +56,7 @@ const COMMANDS = [
 ];
 
 /** @param base an image with busybox @returns what is built: a Dockerfile, files of its context, options of buildctl */
-export function dockerfile(seed, base) {
+export function dockerfile(seed, { base }) {
   const { chance, int, pick, times } = random(seed);
   const wild = chance(0.25);
   const usually = (good, ill) => pick(chance(wild ? 0.15 : 0.01) ? ill : good);

@@ -49,7 +49,7 @@ function archive({ chance, pick }) {
 }
 
 /** @param base an image with busybox @returns what is built: a Dockerfile and files of its context */
-export function fileSteps(seed, base) {
+export function fileSteps(seed, { base }) {
   const choices = random(seed);
   const { chance, pick, times } = choices;
   const files = {

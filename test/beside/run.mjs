@@ -1,6 +1,6 @@
 // Builds random Dockerfiles with our daemon and with a buildkitd, and tells where they differ: in errors, warnings, steps,
 // the image's config, or its layers, byte for byte.
-//   npm run beside -- --buildkitd PATH --buildctl PATH [--what dockerfiles|files] [--from 1] [--count 100]
+//   npm run beside -- --buildkitd PATH --buildctl PATH [--what dockerfiles|files|sources] [--from 1] [--count 100]
 // A difference is a question, not a failure: versions of BuildKit differ too. The recordings (docs/dev/golden.md) decide.
 import { spawn, spawnSync } from "node:child_process";
 import {
@@ -22,6 +22,7 @@ import { parseArgs } from "node:util";
 import { startDemoServices } from "../../scripts/demo-services.mjs";
 import { dockerfile } from "./dockerfiles.mjs";
 import { fileSteps } from "./files.mjs";
+import { sources, startOrigin } from "./sources.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -33,12 +34,13 @@ const { values } = parseArgs({
   },
 });
 if (!values.buildkitd) throw new Error("give the other daemon: --buildkitd PATH");
-const generate = { dockerfiles: dockerfile, files: fileSteps }[values.what];
-if (!generate) throw new Error("--what is dockerfiles or files");
+const generate = { dockerfiles: dockerfile, files: fileSteps, sources }[values.what];
+if (!generate) throw new Error("--what is dockerfiles, files or sources");
 
 const EPOCH = 1_700_000_000;
 const work = mkdtempSync(join(tmpdir(), "bluekiln-beside-"));
 const services = await startDemoServices(work);
+const origin = await startOrigin(work);
 const daemons = {
   ours: await startDaemon("ours", [
     process.execPath,
@@ -78,11 +80,12 @@ function write(root, files) {
   lutimesSync(root, EPOCH, EPOCH);
 }
 
-async function build(name, folder, options) {
+async function build(name, folder, options, locals = []) {
   const archive = join(work, `${name}.tar`);
   const child = spawn(values.buildctl, [
     ...["--addr", daemons[name].address, "build", "--progress=rawjson", "--frontend", "dockerfile.v0"],
     ...["--local", `context=${folder}`, "--local", `dockerfile=${folder}`],
+    ...locals.flatMap((local) => ["--local", `${local}=${join(folder, local)}`]),
     ...["--opt", `build-arg:SOURCE_DATE_EPOCH=${EPOCH}`, ...options, "--output"],
     `type=oci,dest=${archive},rewrite-timestamp=true,compression=uncompressed,force-compression=true`,
   ]);
@@ -116,22 +119,32 @@ function toldBy(said) {
     .replace(/(?<=violation found for rules: ).*/, (rules) => rules.split(", ").sort().join())
     .replaceAll(/\/[^ ]*\/(fs|buildkit\d+)\//g, "/")
     .trim();
-  return { error, steps: [...steps.values()].sort(), warnings: error === "" ? warnings.sort() : [] };
+  // what platforms share has the name of whichever came first
+  const names = new Set([...steps.values()].map((name) => name.replaceAll(/\[linux\/\S+ /g, "[PLATFORM ")));
+  return { error, steps: [...names].sort(), warnings: error === "" ? warnings.sort() : [] };
 }
 
+/** @returns the images of all platforms as one: their configs, their layers */
 function readImage(archive) {
   const read = (path) => spawnSync("tar", ["-xOf", archive, path], { maxBuffer: 1 << 30 }).stdout;
   const blob = ({ digest }) => read(`blobs/${digest.replace(":", "/")}`);
-  const [top] = JSON.parse(read("index.json")).manifests;
-  const { config, layers } = JSON.parse(blob(top));
   const list = (layer) =>
     spawnSync("tar", ["-tv", "--full-time", "--numeric-owner"], { input: blob(layer), encoding: "utf8" })
       .stdout;
-  const { rootfs: _, ...image } = JSON.parse(blob(config));
-  return {
-    config: JSON.stringify(image, null, 1).split("\n"),
-    layers: (layers ?? []).map((layer) => ({ digest: layer.digest, entries: list(layer).split("\n") })),
+  const config = [];
+  const layers = [];
+  const add = (descriptor) => {
+    const manifest = JSON.parse(blob(descriptor));
+    if (manifest.manifests) return manifest.manifests.forEach(add);
+    if (descriptor.annotations?.["vnd.docker.reference.type"]) return;
+    const { rootfs: _, ...image } = JSON.parse(blob(manifest.config));
+    const shown = JSON.stringify([descriptor.platform, image], null, 1);
+    config.push(...shown.replaceAll(/\[linux\/\S+ /g, "[PLATFORM ").split("\n"));
+    for (const layer of manifest.layers ?? [])
+      layers.push({ digest: layer.digest, entries: list(layer).split("\n") });
   };
+  JSON.parse(read("index.json")).manifests.forEach(add);
+  return { config, layers };
 }
 
 /** @returns what of two lists only one has */
@@ -159,11 +172,11 @@ const different = [];
 try {
   for (let seed = from; seed < from + count; seed++) {
     const folder = join(work, `context-${seed}`);
-    const { text: Dockerfile, files, options } = generate(seed, services.base);
+    const { text: Dockerfile, files, options, locals } = generate(seed, { base: services.base, origin });
     mkdirSync(folder);
     write(folder, { ...files, Dockerfile });
     const [ours, theirs] = await Promise.all(
-      Object.keys(daemons).map((name) => build(name, folder, options)),
+      Object.keys(daemons).map((name) => build(name, folder, options, locals)),
     );
     const found = differences(ours, theirs);
     if (Object.keys(found).length > 0) {
@@ -177,6 +190,7 @@ try {
   for (const { child } of Object.values(daemons)) child.kill();
   await setTimeout(1000);
   services.stop();
+  origin.stop();
   rmSync(work, { recursive: true, force: true });
 }
 process.exit();

@@ -62,6 +62,17 @@ describe("outputs", () => {
     expect(metadata["image.name"]).toBe("example.com/app:1");
   });
 
+  it("writes an image of nothing as Go does", () => {
+    const context = makeContext(services.work, { Dockerfile: "FROM scratch\n" });
+    const { stderr } = build(["--output", `type=oci,dest=${out("nothing.tar")}`, context]);
+    expect(stderr).not.toContain("ERROR");
+    const { stdout } = spawnSync("tar", ["-xOf", out("nothing.tar"), "--wildcards", "blobs/sha256/*"], {
+      encoding: "utf8",
+    });
+    expect(stdout).toContain('"history":null');
+    expect(stdout).toContain('"diff_ids":null');
+  });
+
   it("puts annotations on manifests, on the index and on its entries", () => {
     const context = makeContext(services.work, { Dockerfile: "FROM scratch\nCOPY f /f\n", f: "1" });
     const archive = out("annotated.tar");

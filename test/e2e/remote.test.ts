@@ -1,12 +1,12 @@
 // Contexts, named contexts and Dockerfiles that are fetched: git repositories, archives and files behind URLs.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, shared with the golden runner
 import { serveGit } from "../golden/lib/services.mjs";
 import { bluekilnAside, makeContext } from "../support/services.js";
@@ -47,6 +47,7 @@ beforeAll(async () => {
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  writeFileSync(join(tree, "added.Dockerfile"), `FROM scratch\nADD ${base}/a%20file /\n`);
 });
 afterAll(() => {
   server.close();
@@ -65,6 +66,7 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
   }
   if (path.startsWith("/git/")) return (serveGit as GitServer)(work, request, response);
   if (path === "/context.tar.gz") return void response.end(readFileSync(join(work, "context.tar.gz")));
+  if (path === "/a%20file") return void response.end("FROM scratch\n");
   if (path === "/only-dockerfile") return void response.end("FROM scratch\nCOPY --from=other / /\n");
   response.writeHead(404).end();
 }
@@ -73,7 +75,11 @@ async function build(...args: string[]) {
   const out = mkdtempSync(join(work, "out-"));
   const state = mkdtempSync(join(work, "state-"));
   const outcome = await bluekilnAside(["build", "--state-dir", state, "--output", out, ...args]);
-  return { ...outcome, read: (name: string): string => readFileSync(join(out, name), "utf8") };
+  return { ...outcome, folder: out, read: (name: string): string => readFileSync(join(out, name), "utf8") };
+}
+
+function gitIn(folder: string, ...args: string[]): string {
+  return execFileSync("git", ["-C", folder, "-c", `safe.directory=${folder}`, ...args], { encoding: "utf8" });
 }
 
 it("builds from a git repository, fetched once", async () => {
@@ -87,6 +93,8 @@ it("builds from a git repository, fetched once", async () => {
 it.each([
   ["a tag", "#v1", "greeting", "one\n"],
   ["a branch", "#main", "greeting", "two\n"],
+  ["a branch by more of its name", "#heads/main", "greeting", "two\n"],
+  ["a tag by more of its name", "#tags/v1", "greeting", "one\n"],
   ["a folder", "#:sub", "sub-name", "sub\n"],
   ["a tag's folder by query", "?tag=v1&subdir=sub", "sub-name", "sub\n"],
 ])("takes %s of a repository", async (_, suffix, file, content) => {
@@ -105,13 +113,57 @@ it("takes a commit, and refuses one that is not what was promised", async () => 
 });
 
 it.each([
-  ["a ref that is not there", "#nowhere", "repository does not contain ref"],
-  ["a folder that is not there", "#:nowhere", 'subdir "nowhere" is no folder of the repository'],
+  ["a ref that is not there", "#nowhere", 'repository does not contain ref nowhere, output: ""'],
+  [
+    "a folder that is not there",
+    "#:nowhere",
+    'invalid subdir /nowhere: failed to lstat "nowhere": no such file or directory',
+  ],
   ["a query that is none", "?what=1", 'unexpected query "what"'],
 ])("says so for %s", async (_, suffix, message) => {
   const { status, stderr } = await build(`${base}/git/repo.git${suffix}`);
   expect(status).toBe(1);
   expect(stderr).toContain(message);
+});
+
+describe("a repository that is kept", () => {
+  it.each([
+    ["a tag", (): string => "v1"],
+    ["a commit", (): string => commit],
+  ])("has tags of %s, as git describe wants them", async (_, ref) => {
+    const { status, folder } = await build(`${base}/git/repo.git?ref=${ref()}&keep-git-dir=1`);
+    expect(status).toBe(0);
+    expect(gitIn(folder, "describe").trim()).toBe("v1");
+  });
+
+  it("has the branch it is of", async () => {
+    const { folder } = await build("--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1", `${base}/git/repo.git`);
+    expect(gitIn(folder, "rev-parse", "main")).toBe(gitIn(folder, "rev-parse", "HEAD"));
+  });
+
+  it("has no password", async () => {
+    const url = `${base.replace("://", "://me:SeCrEt@")}/git/repo.git?keep-git-dir=1`;
+    const { status, stderr, folder } = await build(url);
+    expect(status).toBe(0);
+    expect(stderr).not.toContain("SeCrEt");
+    expect(gitIn(folder, "remote", "get-url", "origin")).toBe(
+      `${base.replace("://", "://xxxxx:xxxxx@")}/git/repo.git\n`,
+    );
+    expect(spawnSync("grep", ["-rl", "SeCrEt", folder], { encoding: "utf8" }).stdout).toBe("");
+  });
+});
+
+it("names a file after the URL it is from, decoded", async () => {
+  const { status, read } = await build("-f", join(work, "tree", "added.Dockerfile"), work);
+  expect(status).toBe(0);
+  expect(read("a file")).toBe("FROM scratch\n");
+});
+
+it("says so if a file is where a repository should go", async () => {
+  const Dockerfile = `FROM scratch\nCOPY Dockerfile /x\nADD ${base}/git/repo.git /x\n`;
+  const { status, stderr } = await build(makeContext(work, { Dockerfile }));
+  expect(status).toBe(1);
+  expect(stderr).toContain("cannot copy to non-directory: /x");
 });
 
 it("signs in with a token that is a secret", async () => {

@@ -1,8 +1,9 @@
 // Facts that the recordings do not tell, each found beside BuildKit.
 import { describe, expect, it } from "vitest";
-import { messageOf } from "../../lib/index.js";
+import { digestOf, messageOf } from "../../lib/index.js";
 import type { FrontendHost, FrontendRequest, FrontendWarning } from "../types.js";
 import { buildDockerfile } from "./build.js";
+import type { SourceError } from "./source-error.js";
 
 const PLATFORM = { OS: "linux", Architecture: "amd64", Variant: "", OSVersion: "", OSFeatures: [] };
 const REQUEST: FrontendRequest = {
@@ -50,7 +51,81 @@ async function build(lines: readonly string[], ignore?: string): Promise<string[
   return said.map(({ rule, detail }) => `${rule}: ${detail}`);
 }
 
+describe("several platforms", () => {
+  const platform = (
+    multiPlatform: string | undefined,
+    count: number,
+    argument = "",
+  ): Promise<boolean | string> =>
+    buildDockerfile(
+      {
+        ...REQUEST,
+        multiPlatform,
+        platforms: Array.from({ length: count }, () => PLATFORM),
+        buildArgs: { BUILDKIT_MULTI_PLATFORM: argument },
+      },
+      host({ Dockerfile: "FROM scratch\n" }),
+      () => undefined,
+    ).then((outcome) => outcome.multiPlatform, messageOf);
+
+  it("are a result of several, and one if it is asked for", async () => {
+    expect(await platform(undefined, 2)).toBe(true);
+    expect(await platform(undefined, 1)).toBe(false);
+    expect(await platform("true", 1)).toBe(true);
+    expect(await platform("false", 1, "1")).toBe(true);
+  });
+
+  it("are refused where that was asked for", async () => {
+    const problem = "conflicting config: returning multiple target platforms is not allowed";
+    expect(await platform("false", 2)).toBe(problem);
+    expect(await platform("no", 2)).toBe("invalid boolean value for multi-platform: no");
+  });
+});
+
+describe("a Dockerfile", () => {
+  it("without a byte says so", async () => {
+    const built = buildDockerfile(REQUEST, host({ Dockerfile: "" }), () => undefined);
+    expect(await built.catch(messageOf)).toBe("the Dockerfile cannot be empty");
+  });
+
+  it("with a circle says where it begins, and the last instruction of each that is in it", async () => {
+    const circle =
+      "FROM scratch AS a\nCOPY --from=b x /\nFROM scratch AS b\nCOPY --from=b x /\nCOPY --from=b y /\n";
+    const built = buildDockerfile(REQUEST, host({ Dockerfile: circle }), () => undefined);
+    const error = await built.catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ message: "circular dependency detected on stage: a" });
+    expect((error as SourceError).places.map(([range]) => range!.start.line)).toEqual([5, 2]);
+  });
+});
+
 describe("FROM", () => {
+  it("takes an image that is named as it is, of whatever platform", async () => {
+    const contexts = { base: { kind: "image", reference: "alpine" } } as const;
+    const config = JSON.stringify({ os: "linux", architecture: "arm64", rootfs: { diff_ids: ["sha256:1"] } });
+    const lent = host({ Dockerfile: "FROM base\n" });
+    const names: string[] = [];
+    const said: FrontendWarning[] = [];
+    const { results } = await buildDockerfile(
+      { ...REQUEST, contexts },
+      {
+        ...lent,
+        resolveImage: (reference, { logName }) => {
+          names.push(logName);
+          return Promise.resolve({
+            reference,
+            digest: digestOf(Buffer.from(config)),
+            config: Buffer.from(config),
+          });
+        },
+      },
+      (warnings) => said.push(...warnings),
+    );
+    expect(said).toEqual([]);
+    expect(names).toEqual(["[context base] load metadata for alpine"]);
+    const [source] = results[0]!.definition!.ops;
+    expect(source!.metadata.description["llb.customname"]).toBe("[context base] alpine");
+  });
+
   it("finds a stage by its name in lower case only", async () => {
     expect(await build(["FROM scratch AS Base", "COPY a /", "FROM base", "COPY b /"])).toEqual([
       "StageNameCasing: Stage name 'Base' should be lowercase",

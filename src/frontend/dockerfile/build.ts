@@ -22,7 +22,9 @@ export async function buildDockerfile(
   host: FrontendHost,
   warn: (warnings: readonly FrontendWarning[], source: SourceInfo) => void,
 ): Promise<FrontendOutcome> {
+  const showPlatform = isMultiPlatform(request);
   const { source, excludes, remoteContext } = await loadDockerfile(request, host);
+  if (source.data.length === 0) throw new Error("the Dockerfile cannot be empty");
   let lint = MUTE;
   try {
     const dockerfile = parseDockerfile(source.data);
@@ -30,8 +32,6 @@ export async function buildDockerfile(
     lint = linterFor(request, dockerfile);
     const platforms: readonly Platform[] =
       request.platforms.length > 0 ? request.platforms : [request.buildPlatform];
-    const showPlatform =
-      request.platforms.length > 1 || parseBool(request.buildArgs["BUILDKIT_MULTI_PLATFORM"] ?? "") === true;
     const loaded = { dockerfile, sourceInfo: source, excludes, remoteContext };
     const input = { ...loaded, request, host, showPlatform, allStages: false };
     const { sbom, pull } = request;
@@ -48,4 +48,14 @@ export async function buildDockerfile(
   } finally {
     warn(lint.warnings, source);
   }
+}
+
+/** Whether there is an index of results, be it of one. @throws Error if that is refused, but several are asked for */
+function isMultiPlatform({ platforms, buildArgs, multiPlatform }: FrontendRequest): boolean {
+  const text = buildArgs["BUILDKIT_MULTI_PLATFORM"] || multiPlatform;
+  const isAsked = text ? parseBool(text) : platforms.length > 1;
+  if (isAsked === undefined) throw new Error(`invalid boolean value for multi-platform: ${text}`);
+  if (!isAsked && platforms.length > 1)
+    throw new Error("conflicting config: returning multiple target platforms is not allowed");
+  return isAsked;
 }

@@ -1,6 +1,6 @@
 // Build contexts that are not the client's: a git repository, an archive behind a URL, or a URL that is the Dockerfile.
 import { posix } from "node:path";
-import { parseBool } from "../../lib/index.js";
+import { parseBool, redacted, wrapError } from "../../lib/index.js";
 import { definitionOutput, file, marshal, PLAIN_COPY, source, type Output } from "../../llb/index.js";
 import type { FrontendHost, FrontendRequest } from "../types.js";
 import { gitSource, parseGitRef } from "./git-ref.js";
@@ -26,23 +26,29 @@ export async function remoteContext(
   const { context: url, given } = request;
   if (url === "" && !given?.context) return undefined;
   if (url === "") return { output: definitionOutput(given!.context!), filename: undefined };
-  const git = gitContext(url, request);
+  const keepGitDir = parseBool(request.buildArgs["BUILDKIT_CONTEXT_KEEP_GIT_DIR"] ?? "") === true;
+  const git = gitContext(url, keepGitDir);
   if (git) return { output: git, filename: undefined };
   if (!/^https?:\/\//.test(url)) throw new Error(`context ${url} is neither a git repository nor a URL`);
   const options = { customName: "[internal] load remote build context" };
   const http = source(url, { "http.filename": HTTP_NAME }, ["source.http"], options);
-  const head = (await host.readFiles(marshal(http), [HTTP_NAME], 1024)).get(HTTP_NAME);
+  let files;
+  try {
+    files = await host.readFiles(marshal(http), [HTTP_NAME], 1024);
+  } catch (error) {
+    throw wrapError(error, "CONTEXT_UNREADABLE", "failed to read downloaded context");
+  }
+  const head = files.get(HTTP_NAME);
   if (!head || !isArchive(head)) return { output: http, filename: HTTP_NAME };
   return { output: unpacked(http), filename: undefined };
 }
 
 /** The git repository that `text` names, as a build context. */
-export function gitContext(text: string, { buildArgs }: FrontendRequest): Output | undefined {
+export function gitContext(text: string, keepGitDir: boolean): Output | undefined {
   const ref = parseGitRef(text);
   if (!ref) return undefined;
-  const keep = parseBool(buildArgs["BUILDKIT_CONTEXT_KEEP_GIT_DIR"] ?? "") === true;
-  const options = { customName: `[internal] load git source ${text}` };
-  return gitSource(ref, ref.keepGitDir ?? keep, options);
+  const options = { customName: `[internal] load git source ${redacted(text)}` };
+  return gitSource(ref, ref.keepGitDir === true || keepGitDir, options);
 }
 
 /** A folder of a context as the context. */

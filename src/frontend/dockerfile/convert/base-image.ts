@@ -9,7 +9,7 @@ import {
   source as llbSource,
   type Output,
 } from "../../../llb/index.js";
-import { wrapError } from "../../../lib/index.js";
+import { redacted, wrapError } from "../../../lib/index.js";
 import {
   familiarReference,
   formatReference,
@@ -157,13 +157,13 @@ export class BaseResolver {
         platform,
         resolveMode,
         layout: named?.context.kind === "layout" ? named.context.store : undefined,
-        logName: `${prefix} load metadata for ${text}`,
+        logName: `${prefix} load metadata for ${named?.context.kind === "image" ? name : text}`,
       });
     } catch (error) {
-      throw wrapError(error, "IMAGE_UNRESOLVED", name);
+      throw named ? error : wrapError(error, "IMAGE_UNRESOLVED", name);
     }
     state.image = parseImageConfig(resolved.config);
-    this.#checkPlatform(state, name);
+    if (!named) this.#checkPlatform(state, name);
     state.baseConfig = Buffer.from(resolved.config).toString();
     const triggers = state.image.config.OnBuild;
     delete state.image.config.OnBuild;
@@ -192,8 +192,9 @@ export class BaseResolver {
     const diffIds = state.image.rootfs.diff_ids ?? [];
     if (diffIds.length === 0 && state.image.history.every((entry) => entry.empty_layer === true)) return;
     if (named) {
-      const options = { platform, customName: `[context ${named.name}] ${text}` };
-      const { context } = named;
+      const { name, context } = named;
+      const source = context.kind === "layout" ? "OCI load from client" : context.reference;
+      const options = { platform, customName: `[context ${name}] ${source}` };
       state.output =
         context.kind === "layout"
           ? ociLayout(text, context.store, request.sessionId, options)
@@ -240,8 +241,8 @@ export class BaseResolver {
   #useRemoteContext(state: StageState, name: string, url: string): void {
     state.image = emptyImage(state.platform);
     state.output =
-      gitContext(url, this.#input.request) ??
-      llbSource(url, {}, ["source.http"], { customName: `[context ${name}] ${url}` });
+      gitContext(url, false) ??
+      llbSource(url, {}, ["source.http"], { customName: `[context ${name}] ${redacted(url)}` });
   }
 
   sealLocalContexts(): void {

@@ -270,7 +270,7 @@ class Conversion {
         }
       }
       for (const source of [sources.from, ...sources.mounts]) {
-        if (source && !state.deps.has(source)) state.deps.set(source, command);
+        if (source) state.deps.set(source, command);
       }
       this.#sources.set(command, sources);
     }

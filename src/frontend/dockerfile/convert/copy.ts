@@ -161,14 +161,28 @@ function fromGit(
   return { kind: "copy", source, copy: { ...base, src: "/" } };
 }
 
+/** What a file is called that comes without a name. */
+const UNNAMED = "__unnamed__";
+
+/** The last part of a URL's path, decoded. */
+function filenameOf(url: string): string {
+  const path = /^[^:]+:\/\/[^/?#]*([^?#]*)/.exec(url)?.[1] ?? "";
+  let last;
+  try {
+    last = basename(decodeURIComponent(path));
+  } catch {
+    return UNNAMED;
+  }
+  return last === "" || last === "." ? UNNAMED : last;
+}
+
 function fromUrl(
   url: string,
   command: InstructionOf<"COPY"> | InstructionOf<"ADD">,
   base: FileActionCopy,
   name: string,
 ): FileRequest {
-  const last = basename(new URL(url).pathname);
-  const filename = last === "" || last === "." || last === "/" ? "__unnamed__" : last;
+  const filename = filenameOf(url);
   const checksum = command.kind === "ADD" ? command.checksum : "";
   const attrs: Record<string, string> = { "http.filename": filename };
   const caps = ["source.http"];

@@ -16,7 +16,7 @@ export function reachable(targets: readonly StageState[]): Set<StageState> {
   return found;
 }
 
-/** @throws SourceError `circular dependency detected on stage: NAME`, with the places that make the circle */
+/** @throws SourceError `circular dependency detected on stage: NAME`, with the instructions that lead into the circle and round it */
 export function checkCycles(states: readonly StageState[]): void {
   const done = new Set<StageState>();
   for (const start of states) {
@@ -37,20 +37,11 @@ export function checkCycles(states: readonly StageState[]): void {
       }
       const [dep, via] = next;
       if (done.has(dep)) continue;
-      const at = path.findIndex((entry) => entry.state === dep);
-      if (at >= 0) {
-        const places = [
-          via,
-          ...path
-            .slice(at + 1)
-            .map((entry) => entry.via)
-            .reverse(),
-        ]
-          .filter((command) => command !== undefined)
-          .map((command) => [command.range]);
+      if (path.some(({ state }) => state === dep)) {
+        const commands = [via, ...path.map((entry) => entry.via).reverse()];
         throw new SourceError(
-          `circular dependency detected on stage: ${dep.name || dep.displayName}`,
-          places,
+          `circular dependency detected on stage: ${start.name || start.displayName}`,
+          commands.filter((command) => command !== undefined).map(({ range }) => [range]),
         );
       }
       path.push({ state: dep, rest: [...dep.deps], via });
