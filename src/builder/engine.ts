@@ -112,6 +112,7 @@ export class Engine implements Builder {
   /** A build begins: what it uses stays. @returns what ends it */
   begin(): () => void {
     void this.#removeLeftovers();
+    this.worker.prepare();
     return this.refs.activity.begin();
   }
 

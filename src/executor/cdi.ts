@@ -63,10 +63,12 @@ export const NO_EDITS: ContainerEdits = { env: [], devices: [], mounts: [], hook
 
 /** What this machine offers. A folder that is not there offers nothing. */
 export async function readCdiDevices(folders: readonly string[] = CDI_FOLDERS): Promise<CdiDevices> {
+  const paths = folders.flatMap(specFiles);
+  if (paths.length === 0) return { devices: [], problems: [] };
   const { parse } = await import("yaml");
   const devices = new Map<string, CdiDevice>();
   const problems: string[] = [];
-  for (const path of folders.flatMap(specFiles)) {
+  for (const path of paths) {
     try {
       for (const device of devicesOf(parse(readFileSync(path, "utf8")) as CdiFile | null))
         devices.set(device.name, device);

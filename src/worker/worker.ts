@@ -79,6 +79,11 @@ export class Worker {
     return this.#options.fileThreads;
   }
 
+  /** Starts a thread for files, if there is none: it is ready by the time that a build has read what it is asked to do. */
+  prepare(): void {
+    if (!this.#slots.has("f0")) this.#rest(this.#slot("f0"));
+  }
+
   async perform<K extends TaskName>(
     task: K,
     params: TaskMap[K]["params"],

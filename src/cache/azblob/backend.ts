@@ -76,6 +76,8 @@ export class AzblobBackend implements CacheSource, CacheTarget {
   }
 
   async read(signal: AbortSignal): Promise<readonly StoredCache[]> {
+    // whoever finds a manifest will ask for its blobs
+    void this.#listing(signal).catch(() => undefined);
     const found = await Promise.all(
       this.#config.names.map(async (name) => ({ name, stored: await this.#manifest(name, signal) })),
     );
@@ -140,10 +142,19 @@ export class AzblobBackend implements CacheSource, CacheTarget {
   async hasBlob({ digest, size }: Descriptor, signal: AbortSignal): Promise<boolean> {
     if (this.#place.written.has(digest)) return true;
     if (this.#place.corrupt.has(digest)) return false;
-    this.#place.listed ??= this.#list(signal);
-    const listed = await this.#place.listed;
+    const listed = await this.#listing(signal);
     if (listed && size > 0) return listed.get(digest) === size;
     return listed ? isThere(listed, digest) : this.#place.container.has(this.#blobPath(digest), signal);
+  }
+
+  /** Made once; again after one that failed. */
+  #listing(signal: AbortSignal): Promise<ReadonlyMap<Digest, number> | undefined> {
+    const place = this.#place;
+    place.listed ??= this.#list(signal).catch((error: unknown) => {
+      place.listed = undefined;
+      throw error;
+    });
+    return place.listed;
   }
 
   async #list(signal: AbortSignal): Promise<ReadonlyMap<Digest, number> | undefined> {
