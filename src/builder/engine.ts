@@ -173,6 +173,7 @@ export class Engine implements Builder {
   }
 
   async close(): Promise<void> {
+    await this.pruning.settled();
     await this.worker.close();
     await this.#database.close();
     await this.state.close();

@@ -21,6 +21,7 @@ import {
   bytePath,
   type BytePath,
 } from "../linux/index.js";
+import type { KeptDigests } from "./kept-digests.js";
 import { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "./tree.js";
 
 export interface ChecksumRequest {
@@ -44,10 +45,15 @@ export class TreeChecksum {
   readonly #root: BytePath;
   readonly #rootDigest: Digest | undefined;
   readonly #digests = new Map<BytePath, Digest>();
+  readonly #kept: KeptDigests | undefined;
 
-  /** @param anonymousRoot the root itself has no attributes, as that of a client's folder */
-  constructor(root: BytePath, anonymousRoot: boolean) {
+  /**
+   * @param anonymousRoot the root itself has no attributes, as that of a client's folder
+   * @param kept digests of earlier, of files that are not changed in place
+   */
+  constructor(root: BytePath, anonymousRoot: boolean, kept?: KeptDigests) {
     this.#root = root;
+    this.#kept = kept;
     this.#rootDigest = anonymousRoot ? EMPTY : undefined;
   }
 
@@ -183,9 +189,15 @@ export class TreeChecksum {
   #file(path: BytePath, stat: BigIntStats): Digest {
     const known = this.#digests.get(path);
     if (known) return known;
-    const hash = createHash("sha256").update(headerText(path, stat));
-    if (stat.isFile() && stat.size > 0n) hashContent(hash, path);
-    const digest = `sha256:${hash.digest("hex")}` as Digest;
+    const kept = stat.isFile() ? this.#kept : undefined;
+    const name = path.slice(this.#root.length);
+    let digest = kept?.find(name, stat);
+    if (digest === undefined) {
+      const hash = createHash("sha256").update(headerText(path, stat));
+      if (stat.isFile() && stat.size > 0n) hashContent(hash, path);
+      digest = `sha256:${hash.digest("hex")}` as Digest;
+      kept?.add(name, stat, digest);
+    }
     this.#digests.set(path, digest);
     return digest;
   }

@@ -1,5 +1,6 @@
 export type * from "./types.js";
 export { applyLayer, type AppliedLayer, type ApplyOptions } from "./apply.js";
+export { KeptDigests } from "./kept-digests.js";
 export { combineDigests, TreeChecksum, type ChecksumRequest } from "./checksum.js";
 export { isWhiteout, sameEntry, writeLayer, type DiffOptions } from "./diff.js";
 export { convertLayer, type ConvertOptions } from "./convert.js";
@@ -10,4 +11,4 @@ export { TarParser, type TarSink } from "./tar-parser.js";
 export { selectedEntries, type SelectedEntry, type Selection } from "./selection.js";
 export { padding, tarHeader, tarTrailer } from "./tar-writer.js";
 export { join, listNames, lstat, lstatMaybe, readLink, resolveInRoot } from "./tree.js";
-export { FolderComparison, type FolderEntry } from "./same-folder.js";
+export { FolderComparison, FolderListing, type FolderEntry } from "./folder-listing.js";

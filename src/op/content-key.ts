@@ -2,6 +2,7 @@
 import { posix } from "node:path";
 import { digestOf, messageOf, BuildError, type Digest } from "../lib/index.js";
 import { combineDigests } from "../layer/index.js";
+import { keptDigestsPath } from "../snapshot/index.js";
 import type { OpContext, RefResult } from "./context.js";
 
 export interface Selector {
@@ -35,9 +36,10 @@ export function contentDigest(
     const read = { anonymousRoot: isLocal(result), requests: unique };
     const known = table.content(ref, JSON.stringify(read));
     if (known !== undefined) return known;
-    const layers = await context.refs.folders(ref, signal);
+    const tree = await context.refs.tree(ref, signal);
     try {
-      const task = { tree: { kind: "layers", layers }, ...read } as const;
+      const kept = ref.kind === "source.local" ? keptDigestsPath(ref.id) : undefined;
+      const task = { tree, kept, ...read };
       const digest = combineDigests(await context.worker.perform("checksum", task, signal));
       table.keepContent(ref, JSON.stringify(read), digest);
       return digest;

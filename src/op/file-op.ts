@@ -67,9 +67,7 @@ export class FileOp implements Op<RefResult> {
     const layers = await refs.folders(base, signal);
     const sources = await Promise.all(
       actions.map(async ({ secondaryInput }) =>
-        secondaryInput < 0
-          ? undefined
-          : ({ kind: "layers", layers: await refs.folders(states[secondaryInput], signal) } as const),
+        secondaryInput < 0 ? undefined : await refs.tree(states[secondaryInput], signal),
       ),
     );
     const { upper, work } = refs.newFolders();

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { transfer } from "../progress/index.js";
 import { BuildError, digestOf } from "../lib/index.js";
 import type { Session } from "../session/index.js";
-import { layerPath, type Ref } from "../snapshot/index.js";
+import { layerPath, listingPath, type Ref } from "../snapshot/index.js";
 import type { CacheMap, Op } from "../solver/index.js";
 import type { OpContext, RefResult } from "./context.js";
 
@@ -52,17 +52,25 @@ export class LocalOp implements Op<RefResult> {
     const isCompared = this.#attrs["local.differ"] !== "none";
     const previous = isCompared ? lastSent(key) : undefined;
     const take = async (before: Ref | undefined): Promise<Ref> => {
-      const { upper } = refs.newFolders();
+      const { upper, listing } = refs.newFolders();
       try {
         const wanted = {
           ...selection,
-          previous: before && { folder: layerPath(before.id), takenAt: before.createdAt },
+          listing,
+          previous: before && {
+            folder: layerPath(before.id),
+            listing: listingPath(before.id),
+            takenAt: before.createdAt,
+          },
         };
         const isSame = await transfer(`transferring ${this.#name}:`, 0, (moved) =>
           session.takeFolder(this.#name, wanted, upper, moved, signal),
         );
-        if (!isSame)
-          return await refs.commit(upper, undefined, `local source for ${this.#name}`, "source.local");
+        if (!isSame) {
+          const ref = await refs.commit(upper, undefined, `local source for ${this.#name}`, "source.local");
+          if (before) await refs.shareDigests(before, ref);
+          return ref;
+        }
       } catch (error) {
         await refs.discard(upper);
         throw error;

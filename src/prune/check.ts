@@ -1,10 +1,10 @@
 // Whether a state folder is sound: everything that the database says is true, and nothing lies around that it does not
 // know. Rubbish that a killed process left is no fault: the next build or prune removes it.
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { join } from "node:path";
+import { createReadStream, existsSync, lstatSync, readFileSync, readlinkSync } from "node:fs";
+import { basename, join, relative } from "node:path";
 import type { Digest } from "../lib/index.js";
-import { layerPath, type LayerRecord } from "../snapshot/index.js";
+import { layerFiles, layerPath, type LayerRecord } from "../snapshot/index.js";
 import type { PruneParts } from "./store.js";
 
 export interface CheckReport {
@@ -32,8 +32,9 @@ export async function checkStore(
     for (const { chainId, id } of refs.table.chains())
       if (!layers.has(id)) problems.push(`chain ${chainId} names layer ${id}, which is not there`);
     problems.push(...records.problems());
-    for (const name of readdirSync(join(state.root, "s")))
-      if (!layers.has(Number(name))) rubbish.push(`folder s/${name} belongs to no layer`);
+    for (const path of layerFiles(state.root))
+      if (!layers.has(Number(basename(path))))
+        rubbish.push(`${relative(state.root, path)} belongs to no layer`);
     return { layers: layers.size, records: records.count() };
   });
   const blobs = parts.blobs.list();

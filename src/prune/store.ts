@@ -1,11 +1,11 @@
 // Removing what nobody needs. What may go is decided in one transaction, against what all processes use; files are
 // removed after it, so a process that is killed in between leaves nothing but rubbish, which the next removal takes.
-import { readdirSync, rmSync, statfsSync, statSync } from "node:fs";
+import { rmSync, statfsSync, statSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { LocalCacheStore } from "../cache/index.js";
 import { codeOf, type Digest } from "../lib/index.js";
-import { layerPath, type Ref } from "../snapshot/index.js";
+import { keptDigestsPath, layerFiles, layerPath, listingPath, type Ref } from "../snapshot/index.js";
 import { chooseLayers } from "./choose.js";
 import { usageFilter } from "./filter.js";
 import { defaultLimits, gcPolicies, keptBytes, type GcLimits } from "./policy.js";
@@ -24,6 +24,8 @@ export class PruneStore {
   readonly #parts: PruneParts;
   readonly #usage: DiskUsage;
   #trash = 0;
+  /** what was released before */
+  #removed: Promise<void> = Promise.resolve();
 
   constructor(parts: PruneParts) {
     this.#parts = parts;
@@ -94,7 +96,10 @@ export class PruneStore {
     return removed;
   }
 
-  /** Removes results that no later build can find, unless something stands on them. */
+  /**
+   * Removes results that no later build can find, unless something stands on them. They are gone at once; what their files
+   * take up is given back while others go on.
+   */
   async release(refs: readonly Ref[]): Promise<void> {
     const { database, refs: store } = this.#parts;
     const gone = database.transaction(() => {
@@ -103,7 +108,18 @@ export class PruneStore {
       this.#usage.forget(ids);
       return ids;
     });
-    for (const id of gone) await this.#discard(join(this.#parts.state.root, layerPath(id)));
+    for (const id of gone)
+      for (const path of this.#filesOf(id)) {
+        const trash = await this.#putAway(path);
+        // what stays is removed with this process's folder
+        if (trash !== undefined)
+          this.#removed = this.#removed.then(() => removeAll(trash)).catch(() => undefined);
+      }
+  }
+
+  /** When all that was released is removed. */
+  settled(): Promise<void> {
+    return this.#removed;
   }
 
   async #pruneMounts(
@@ -121,7 +137,7 @@ export class PruneStore {
     records: readonly UsageRecord[],
     takes: (record: UsageRecord) => boolean,
   ): Promise<UsageRecord[]> {
-    const { database, refs, state } = this.#parts;
+    const { database, refs } = this.#parts;
     const known = new Map(records.map((record) => [record.id, record]));
     const bases = cacheBases(this.#parts.mounts);
     const { chosen, blobs } = database.transaction(() => {
@@ -139,7 +155,7 @@ export class PruneStore {
       }
       return { chosen: ids, blobs: digests };
     });
-    for (const id of chosen) await this.#discard(join(state.root, layerPath(id)));
+    for (const id of chosen) for (const path of this.#filesOf(id)) await this.#discard(path);
     this.#removeBlobs(new Set(blobs));
     return [...chosen].map((id) => known.get(String(id))!);
   }
@@ -170,24 +186,37 @@ export class PruneStore {
   /** Folders of layers that a process was killed over while it removed them. */
   async #removeOrphans(): Promise<void> {
     const { state, refs, database } = this.#parts;
-    const folder = join(state.root, "s");
     const known = database.transaction(() => new Set([...refs.table.all()].map(({ id }) => String(id))));
-    for (const name of readdirSync(folder)) {
-      const path = join(folder, name);
+    for (const path of layerFiles(state.root)) {
       const changedAt = statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? 0;
-      if (!known.has(name) && changedAt < Date.now() - YOUNG_FOLDER) await this.#discard(path);
+      if (!known.has(basename(path)) && changedAt < Date.now() - YOUNG_FOLDER) await this.#discard(path);
     }
   }
 
-  /** Out of the way at once, then removed. */
+  #filesOf(id: number): string[] {
+    return [layerPath(id), keptDigestsPath(id), listingPath(id)].map((path) =>
+      join(this.#parts.state.root, path),
+    );
+  }
+
   async #discard(path: string): Promise<void> {
+    const trash = await this.#putAway(path);
+    if (trash !== undefined) await removeAll(trash);
+  }
+
+  /** Out of the way. @returns where it is now; `undefined` if it was nowhere */
+  async #putAway(path: string): Promise<string | undefined> {
     const trash = join(this.#parts.state.own, `t${++this.#trash}`);
     try {
       await rename(path, trash);
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return;
+      if (codeOf(error) === "ENOENT") return undefined;
       throw error;
     }
-    await rm(trash, { recursive: true, force: true });
+    return trash;
   }
+}
+
+function removeAll(path: string): Promise<void> {
+  return rm(path, { recursive: true, force: true });
 }

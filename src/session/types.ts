@@ -7,6 +7,8 @@ import type { PreviousFolder } from "../worker/index.js";
 export type FolderSelection = Selection & {
   /** what it was before: what has not changed need not be sent */
   readonly previous?: PreviousFolder | undefined;
+  /** file for what the folder is told to be, relative to the state folder; not written if it is as `previous` is */
+  readonly listing?: string | undefined;
   /** Patterns of files that are sent whole; of all others only what they are, in one file of the folder. */
   readonly metadataExcept?: readonly string[] | undefined;
 };

@@ -1,4 +1,5 @@
 export * from "./types.js";
+export * from "./layer-files.js";
 export { Activity } from "./activity.js";
 export { CacheMounts, type CacheMount, type CacheMountRequest } from "./cache-mounts.js";
 export { compressionOf, DEFAULT_FORMAT, FORMAT_ATTRIBUTES, layerFormat, type LayerFormat } from "./format.js";

@@ -6,7 +6,8 @@ import type { DiffTask, Worker } from "../worker/index.js";
 import { compressionOf, DEFAULT_FORMAT, layerMediaType, type LayerFormat } from "./format.js";
 import type { LayerTable } from "./layer-table.js";
 import type { Ref } from "./ref.js";
-import { layerPath, type LayerDescriptor } from "./types.js";
+import { layerPath } from "./layer-files.js";
+import type { LayerDescriptor } from "./types.js";
 
 export interface PackingOptions {
   readonly blobs: BlobStore;

@@ -1,17 +1,18 @@
 // All layers of a state folder. Folders are immutable once they stand under their id; a folder is made elsewhere and
 // renamed, so that a killed process never leaves half of one.
 import { existsSync, mkdirSync } from "node:fs";
-import { rename, rm, symlink } from "node:fs/promises";
-import { join } from "node:path";
+import { link, mkdir, rename, rm, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { BuildError, codeOf, type Digest } from "../lib/index.js";
 import type { BlobProvider, BlobStore, Database, StateDir } from "../content/index.js";
-import type { Worker } from "../worker/index.js";
+import type { Tree, Worker } from "../worker/index.js";
 import { Activity } from "./activity.js";
 import { DEFAULT_FORMAT, type LayerFormat } from "./format.js";
 import { chainIdOf, LayerTable } from "./layer-table.js";
 import { Packing } from "./packing.js";
 import type { Ref } from "./ref.js";
-import { layerPath, type LayerDescriptor, type LayerKind, type RemoteLayer } from "./types.js";
+import { keptDigestsPath, layerPath, listingPath } from "./layer-files.js";
+import type { LayerDescriptor, LayerKind, RemoteLayer } from "./types.js";
 import { Unpacking } from "./unpacking.js";
 
 export interface RefStoreOptions {
@@ -73,11 +74,24 @@ export class RefStore {
     return ref.chain.map((layer) => layerPath(layer.id));
   }
 
-  /** Two folders for changes on top of a result, relative to the state folder; see `commit`. */
-  newFolders(): { upper: string; work: string } {
+  /** To read a result. */
+  async tree(ref: Ref | undefined, signal: AbortSignal): Promise<Tree> {
+    const layers = await this.folders(ref, signal);
+    const isWhole = ref !== undefined && !ref.parent && ref.kind !== "regular";
+    return isWhole ? { kind: "whole", layer: layers[0]! } : { kind: "layers", layers };
+  }
+
+  /** What is kept of digests of one layer's files is of use to another, which shares files with it. */
+  async shareDigests(from: Ref, to: Ref): Promise<void> {
+    const [old, own] = [from, to].map(({ id }) => join(this.#state.root, keptDigestsPath(id)));
+    await link(old!, own!).catch(() => undefined);
+  }
+
+  /** Two folders for changes on top of a result, and a file for what is told of them; relative to the state folder. */
+  newFolders(): { upper: string; work: string; listing: string } {
     const base = `${this.#state.own.slice(this.#state.root.length + 1)}/a${++this.#active}`;
     mkdirSync(join(this.#state.root, base, "fs"), { recursive: true });
-    return { upper: `${base}/fs`, work: `${base}/work` };
+    return { upper: `${base}/fs`, work: `${base}/work`, listing: `${base}/listing` };
   }
 
   /** Makes the changes in `upper` a layer on top of `parent`. */
@@ -89,9 +103,22 @@ export class RefStore {
   ): Promise<Ref> {
     const record = { blob: undefined, description, createdAt: Date.now(), kind };
     const ref = this.table.create({ parent, record });
-    await rename(join(this.#state.root, upper), join(this.#state.root, layerPath(ref.id)));
+    const folder = join(this.#state.root, upper);
+    if (kind === "source.local") await this.#keepListing(folder, ref);
+    await rename(folder, join(this.#state.root, layerPath(ref.id)));
     await this.discard(upper);
     return ref;
+  }
+
+  /** Without it the folder is sent anew the next time. */
+  async #keepListing(folder: string, { id }: Ref): Promise<void> {
+    const path = join(this.#state.root, listingPath(id));
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await rename(join(folder, "..", "listing"), path);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error;
+    }
   }
 
   /** Forgets changes that did not become a layer. */

@@ -49,11 +49,6 @@ export interface LayerUse {
   readonly usedAt: number;
 }
 
-/** Short, because the options of an overlay mount name every layer. Relative to the state folder. */
-export function layerPath(id: number): string {
-  return `s/${id}`;
-}
-
 export interface RemoteLayer {
   readonly descriptor: LayerDescriptor;
   readonly provider: BlobProvider;

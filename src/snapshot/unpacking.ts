@@ -5,7 +5,7 @@ import type { BlobStore, GrowingFile, StateDir } from "../content/index.js";
 import { codeOf, Limiter, SharedWork } from "../lib/index.js";
 import type { Worker } from "../worker/index.js";
 import type { Ref } from "./ref.js";
-import { layerPath } from "./types.js";
+import { layerPath } from "./layer-files.js";
 
 export interface UnpackingOptions {
   readonly state: StateDir;

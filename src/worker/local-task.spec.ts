@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FolderListing } from "../layer/index.js";
 import { runLocalTask } from "./local-task.js";
 import type { LocalResult } from "./types.js";
 
@@ -35,8 +36,12 @@ function take(before?: string, takenAt = Date.now() + 1000): LocalResult & { tar
   const target = join(root, `target-${++count}`);
   mkdirSync(target);
   const patterns = { followPaths: [], includePatterns: [], excludePatterns: [] };
-  const previous = before === undefined ? undefined : { folder: before, takenAt };
-  return { ...runLocalTask({ folder, target, previous, ...patterns }, target, before), target };
+  const previous =
+    before === undefined
+      ? undefined
+      : { folder: before, listing: FolderListing.read(`${before}.list`), takenAt };
+  const listing = `${target}.list`;
+  return { ...runLocalTask({ folder, target, listing, ...patterns }, target, previous), target };
 }
 const names = (path: string): string[] => readdirSync(path, { recursive: true }).map(String).sort();
 
@@ -62,6 +67,15 @@ describe("a folder of this process", () => {
       (path) => statSync(path).ino,
     );
     expect([b, old]).toEqual([a, a]);
+  });
+
+  it("is copied if nobody knows what it was", () => {
+    const { target: before } = take();
+    writeFileSync(`${before}.list`, "é\0file 420");
+    expect(take(before)).toMatchObject({ isSame: false, bytes: 12 });
+    rmSync(`${before}.list`);
+    expect(take(before)).toMatchObject({ isSame: false, bytes: 12 });
+    expect(take(take().target).isSame).toBe(true);
   });
 
   it("is copied if a file may be another one, though its size and time are the same", () => {

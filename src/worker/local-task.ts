@@ -4,6 +4,7 @@ import { BuildError, codeOf } from "../lib/index.js";
 import {
   copyFile,
   FolderComparison,
+  FolderListing,
   join,
   readLink,
   selectedEntries,
@@ -13,13 +14,24 @@ import {
 import { bytePath, fsPath, getXattr, listXattrs, setTimes, setXattr, type BytePath } from "../linux/index.js";
 import type { LocalResult, LocalTask } from "./types.js";
 
-/** @param previous what was copied the last time: files that are the same are linked to */
-export function runLocalTask(task: LocalTask, target: BytePath, previous: BytePath | undefined): LocalResult {
+/** What was copied the last time: files that are the same are linked to. */
+export interface CopiedFolder {
+  readonly folder: BytePath;
+  readonly listing: FolderListing | undefined;
+  /** milliseconds since 1970 */
+  readonly takenAt: number;
+}
+
+/** @param task the listing's path is absolute */
+export function runLocalTask(
+  task: Omit<LocalTask, "previous">,
+  target: BytePath,
+  previous: CopiedFolder | undefined,
+): LocalResult {
   try {
     const source = bytePath(task.folder);
     const entries = [...selectedEntries(source, task)];
-    const takenAt = task.previous?.takenAt ?? 0;
-    return new LocalCopy(source, target, previous, takenAt).run(entries);
+    return new LocalCopy(source, target, previous).run(entries, task.listing);
   } catch (error) {
     if (codeOf(error) === "EACCES" || codeOf(error) === "EPERM") {
       const message = `error from sender: open ${(error as NodeJS.ErrnoException).path ?? task.folder}: permission denied`;
@@ -35,7 +47,7 @@ const CLOCK_TICK = 20;
 class LocalCopy {
   readonly #source: BytePath;
   readonly #target: BytePath;
-  readonly #previous: BytePath | undefined;
+  readonly #previous: CopiedFolder | undefined;
   /** what was changed later may be another file with the same time; nanoseconds since 1970 */
   readonly #unchangedSince: bigint;
   /** files that are as they were */
@@ -44,16 +56,18 @@ class LocalCopy {
   readonly #inodes = new Map<bigint, BytePath>();
   #bytes = 0;
 
-  constructor(source: BytePath, target: BytePath, previous: BytePath | undefined, takenAt: number) {
+  constructor(source: BytePath, target: BytePath, previous: CopiedFolder | undefined) {
     this.#source = source;
     this.#target = target;
     this.#previous = previous;
-    this.#unchangedSince = BigInt(Math.floor(takenAt - CLOCK_TICK)) * 1_000_000n;
+    this.#unchangedSince = BigInt(Math.floor((previous?.takenAt ?? 0) - CLOCK_TICK)) * 1_000_000n;
   }
 
-  run(entries: readonly SelectedEntry[]): LocalResult {
-    if (this.#previous !== undefined && this.#isUnchanged(entries, this.#previous))
-      return { isSame: true, bytes: 0 };
+  /** @param file where what is copied is listed */
+  run(entries: readonly SelectedEntry[], file: string | undefined): LocalResult {
+    const listing = new FolderListing();
+    if (this.#isUnchanged(entries, listing)) return { isSame: true, bytes: 0 };
+    if (file !== undefined) listing.write(file);
     const folders: SelectedEntry[] = [];
     for (const entry of entries) {
       if (entry.stat.isDirectory()) {
@@ -66,18 +80,22 @@ class LocalCopy {
     return { isSame: false, bytes: this.#bytes };
   }
 
-  #isUnchanged(entries: readonly SelectedEntry[], previous: BytePath): boolean {
-    const comparison = new FolderComparison(previous);
+  /** @param listing takes what is there now */
+  #isUnchanged(entries: readonly SelectedEntry[], listing: FolderListing): boolean {
+    const before = this.#previous?.listing;
+    const comparison = before && new FolderComparison(before);
     let isSame = true;
     for (const { path, stat } of entries) {
       if (isLeftOut(stat)) continue;
-      if (!comparison.matches(this.#entryOf(path, stat))) isSame = false;
+      const entry = this.#entryOf(path, stat);
+      listing.add(entry);
+      if (!comparison?.matches(entry)) isSame = false;
       else if (stat.isDirectory()) continue;
       else if (stat.ctimeNs >= this.#unchangedSince) isSame = false;
       else if (stat.isFile()) this.#unchanged.add(path);
     }
     this.#inodes.clear();
-    return isSame && comparison.isComplete();
+    return isSame && comparison?.isComplete() === true;
   }
 
   /** As it would be in the target. */
@@ -128,7 +146,7 @@ class LocalCopy {
 
   #reuse(path: BytePath, to: BytePath): boolean {
     try {
-      linkSync(fsPath(join(this.#previous!, path)), fsPath(to));
+      linkSync(fsPath(join(this.#previous!.folder, path)), fsPath(to));
       return true;
     } catch {
       // it is gone meanwhile, or has as many names as a file may have

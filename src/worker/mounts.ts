@@ -46,6 +46,7 @@ export class Mounts implements Disposable {
   /** A folder that shows `tree`; it must not be written to. */
   view(tree: Tree): BytePath {
     if (tree.kind === "folder") return bytePath(tree.path);
+    if (tree.kind === "whole") return `${this.#stateRoot}/${this.#original(bytePath(tree.layer))}`;
     const { layers } = tree;
     if (layers.length === 0) return this.#folder();
     const target = this.#folder();

@@ -1,8 +1,17 @@
 // The entry of a worker thread: takes tasks, one message each, and answers with their result or error.
 import { readlinkSync } from "node:fs";
+import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { BuildError, codeOf, messageOf } from "../lib/index.js";
-import { applyLayer, convertLayer, inheritFolders, TreeChecksum, writeLayer } from "../layer/index.js";
+import {
+  applyLayer,
+  FolderListing,
+  convertLayer,
+  inheritFolders,
+  KeptDigests,
+  TreeChecksum,
+  writeLayer,
+} from "../layer/index.js";
 import { bytePath, inUserNamespace, textOf } from "../linux/index.js";
 import { diskUsage } from "./disk-usage.js";
 import { runExportTask } from "./export-task.js";
@@ -105,13 +114,29 @@ async function perform<K extends TaskName>(
       }),
     convert: (p) => convertLayer(p.file, p, signal),
     checksum: async (p) => {
-      const checksum = new TreeChecksum(mounts.view(p.tree), p.anonymousRoot);
-      return p.requests.map((request) => checksum.digest({ ...request, path: bytePath(request.path) }));
+      const kept =
+        p.kept === undefined
+          ? undefined
+          : new KeptDigests(join(stateRoot, p.kept), join(own, `d${name}${id}`));
+      const checksum = new TreeChecksum(mounts.view(p.tree), p.anonymousRoot, kept);
+      const digests = p.requests.map((request) =>
+        checksum.digest({ ...request, path: bytePath(request.path) }),
+      );
+      kept?.save();
+      return digests;
     },
     file: (p) => runFileTask(p, mounts),
     compare: async (p) => runCompareTask(p, mounts),
     local: async (p) =>
-      runLocalTask(p, mounts.absolute(p.target), p.previous && mounts.absolute(p.previous.folder)),
+      runLocalTask(
+        { ...p, listing: p.listing && join(stateRoot, p.listing) },
+        mounts.absolute(p.target),
+        p.previous && {
+          folder: mounts.absolute(p.previous.folder),
+          listing: FolderListing.read(join(stateRoot, p.previous.listing)),
+          takenAt: p.previous.takenAt,
+        },
+      ),
     list: async (p) => runListTask(mounts.view(p.tree), p),
     locate: async ({ layers, paths }) =>
       runLocateTask(

@@ -16,6 +16,8 @@ import type { FileAction } from "../llb/index.js";
 /** A tree to look at: layers one over another, lowest first, or a folder of the host. */
 export type Tree =
   | { readonly kind: "layers"; readonly layers: readonly string[] }
+  /** one that stands on none and has no whiteouts: its folder is all there is to see */
+  | { readonly kind: "whole"; readonly layer: string }
   | { readonly kind: "folder"; readonly path: string };
 
 /** A tree to change: changes go to `upper`. */
@@ -61,6 +63,8 @@ export interface ChecksumTask {
   readonly tree: Tree;
   readonly anonymousRoot: boolean;
   readonly requests: readonly ChecksumRequest[];
+  /** file of what is kept of earlier ones, relative to the state folder */
+  readonly kept?: string | undefined;
 }
 
 export interface FileTask {
@@ -76,12 +80,16 @@ export interface LocalTask extends Selection {
   readonly target: string;
   /** what came of it before */
   readonly previous?: PreviousFolder | undefined;
+  /** file for what is copied, relative to the state folder */
+  readonly listing?: string | undefined;
 }
 
 /** What a client's folder was. */
 export interface PreviousFolder {
   /** relative to the state folder */
   readonly folder: string;
+  /** what it was told to be; relative to the state folder */
+  readonly listing: string;
   /** milliseconds since 1970 */
   readonly takenAt: number;
 }

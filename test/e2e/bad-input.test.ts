@@ -116,7 +116,7 @@ describe("what a build needs", () => {
     [
       "an empty Dockerfile",
       () => build(makeContext(services.work, { Dockerfile: "" })),
-      "file with no instructions",
+      "the Dockerfile cannot be empty",
     ],
     [
       "wildcards in a folder that is not there",

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FolderListing } from "../../layer/index.js";
 import type { BytePath } from "../../linux/index.js";
 import type { BidiStream } from "../grpc.js";
 import { receiveFolder } from "./receive.js";
@@ -69,8 +70,11 @@ function sender(
   };
   return call;
 }
-const receive = (call: BidiStream, previous?: BytePath): Promise<boolean> =>
-  receiveFolder(call, target, { moved: () => undefined, previous });
+const receive = (call: BidiStream, before?: BytePath): Promise<boolean> => {
+  const previous =
+    before === undefined ? undefined : { folder: before, listing: FolderListing.read(`${before}.list`) };
+  return receiveFolder(call, target, { moved: () => undefined, previous });
+};
 
 describe("a folder that is sent", () => {
   it("comes as it was: files, links, modes, times, names that are no text", async () => {
@@ -148,7 +152,8 @@ describe("a folder that was sent before", () => {
   beforeEach(async () => {
     before = join(folder, "before");
     mkdirSync(before);
-    await receiveFolder(sender(entries, contents), before, { moved: () => undefined });
+    const options = { moved: () => undefined, listing: `${before}.list` };
+    await receiveFolder(sender(entries, contents), before, options);
   });
   /** Paths of which the content was asked for. */
   async function again(list: readonly Stat[]): Promise<{ isSame: boolean; asked: string[] }> {
@@ -160,6 +165,11 @@ describe("a folder that was sent before", () => {
     return { isSame: await receive(sender(list, told), before), asked };
   }
   const names = (): string[] => readdirSync(target, { recursive: true }).map(String).sort();
+
+  it("is made again as a whole if nobody knows what it was", async () => {
+    rmSync(`${before}.list`);
+    expect(await again(entries)).toEqual({ isSame: false, asked: ["d/a", "d/z"] });
+  });
 
   it("is not made again if nothing has changed", async () => {
     expect(await again(entries)).toEqual({ isSame: true, asked: [] });

@@ -13,7 +13,7 @@ import {
   writeSync,
 } from "node:fs";
 import { codeOf, BuildError } from "../../lib/index.js";
-import { FolderComparison, lstatMaybe, type FolderEntry } from "../../layer/index.js";
+import { FolderComparison, FolderListing, lstatMaybe, type FolderEntry } from "../../layer/index.js";
 import { fsPath, makeNode, setTimes, setXattr, type BytePath } from "../../linux/index.js";
 import type { Moved } from "../../progress/index.js";
 import type { BidiStream } from "../grpc.js";
@@ -34,8 +34,10 @@ export interface ReceiveOptions {
   readonly moved: Moved;
   /** The folder has something already: what comes takes the place of what has its name, and belongs to this process. */
   readonly merges?: boolean;
-  /** A folder whose files are taken instead of asking for those that are the same. */
-  readonly previous?: BytePath | undefined;
+  /** A folder whose files are taken instead of asking for those that are the same, and what it was told to be. */
+  readonly previous?: { readonly folder: BytePath; readonly listing: FolderListing | undefined } | undefined;
+  /** File for what the folder is told to be. */
+  readonly listing?: string | undefined;
   /** Only files that match are asked for; what all entries are is written to METADATA_FILE. */
   readonly metadataExcept?: readonly string[] | undefined;
 }
@@ -73,6 +75,8 @@ class Receiver {
   readonly #comparison: FolderComparison | undefined;
   /** all entries so far, as long as each is as it was */
   #unchanged: Stat[] | undefined;
+  readonly #listing = new FolderListing();
+  readonly #file: string | undefined;
   readonly #folders = new Map<BytePath, Stat>();
   /** entries that are no folders */
   readonly #others = new Set<BytePath>();
@@ -88,9 +92,10 @@ class Receiver {
   #isFinished = false;
 
   constructor(call: BidiStream, target: BytePath, options: ReceiveOptions) {
-    const { moved, merges = false, previous, metadataExcept } = options;
-    this.#previous = previous;
-    this.#comparison = previous === undefined ? undefined : new FolderComparison(previous);
+    const { moved, merges = false, previous, listing, metadataExcept } = options;
+    this.#file = listing;
+    this.#previous = previous?.folder;
+    this.#comparison = previous?.listing && new FolderComparison(previous.listing);
     if (this.#comparison && !metadataExcept) this.#unchanged = [];
     this.#metadata = metadataExcept && new MetadataFile(metadataExcept);
     this.#moved = moved;
@@ -149,6 +154,7 @@ class Receiver {
   async #entry(stat: Stat, id: number, isSame: boolean): Promise<void> {
     const { path, mode } = stat;
     this.#check(path);
+    if (this.#file !== undefined) this.#listing.add(entryOf(stat));
     if (this.#metadata) {
       this.#metadata.add(stat);
       if (!this.#metadata.isWhole(path)) {
@@ -265,6 +271,7 @@ class Receiver {
     for (const stat of [...this.#folders.values()].reverse())
       if (this.#made.has(stat.path)) this.#attributes(stat);
     this.#metadata?.write(this.#target);
+    if (this.#file !== undefined) this.#listing.write(this.#file);
     return false;
   }
 

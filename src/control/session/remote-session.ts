@@ -8,7 +8,7 @@ import type { Readable } from "node:stream";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BuildError, messageOf, Secret } from "../../lib/index.js";
 import { bytePath, fsPath } from "../../linux/index.js";
-import { resolveInRoot, selectedEntries } from "../../layer/index.js";
+import { FolderListing, resolveInRoot, selectedEntries } from "../../layer/index.js";
 import type { Descriptor } from "../../content/index.js";
 import type { Moved } from "../../progress/index.js";
 import type { Credentials, CredentialSource } from "../../registry/index.js";
@@ -92,9 +92,18 @@ export class RemoteSession implements Session, CredentialSource {
     if (!this.#serves(path)) throw new BuildError("LOCAL_MISSING", "no local sources enabled");
     const call = this.#options.channel.open(path, metadata, this.#during(signal));
     try {
-      const { metadataExcept, previous: before } = selection;
-      const previous = before && bytePath(join(this.#options.stateRoot, before.folder));
-      return await receiveFolder(call, bytePath(target), { moved, previous, metadataExcept });
+      const { metadataExcept, previous: before, listing } = selection;
+      const { stateRoot } = this.#options;
+      const previous = before && {
+        folder: bytePath(join(stateRoot, before.folder)),
+        listing: FolderListing.read(join(stateRoot, before.listing)),
+      };
+      return await receiveFolder(call, bytePath(target), {
+        moved,
+        previous,
+        listing: listing && join(stateRoot, listing),
+        metadataExcept,
+      });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BuildError) throw error;
