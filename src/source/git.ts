@@ -134,11 +134,11 @@ export async function checkoutGit(
   try {
     await run("-c", "init.defaultBranch=master", "init", "--quiet", ...format);
     await run("remote", "add", "origin", request.remote);
-    await about(request, "fetch", fetchCommit(run, commit, ref, keepGitDir));
-    await about(request, "checkout", run("checkout", "--quiet", "--force", "--detach", commit));
+    await telling(request, "fetch", fetchCommit(run, commit, ref, keepGitDir));
+    await telling(request, "checkout", run("checkout", "--quiet", "--force", "--detach", commit));
     if (!skipSubmodules) {
       const update = ["submodule", "update", "--init", "--recursive", "--depth=1", "--quiet"];
-      await about(request, "update submodules of", run(...update));
+      await telling(request, "update submodules of", run(...update));
     }
     if (keepGitDir) await tidy(run, join(tree, ".git"), request.remote);
     else await rm(join(tree, ".git"), { recursive: true, force: true });
@@ -149,7 +149,7 @@ export async function checkoutGit(
 }
 
 /** @throws BuildError GIT_FAILED with what could not be done */
-async function about(request: GitRequest, what: string, work: Promise<unknown>): Promise<void> {
+async function telling(request: GitRequest, what: string, work: Promise<unknown>): Promise<void> {
   try {
     await work;
   } catch (error) {
@@ -279,7 +279,11 @@ async function spawnGit(
   args: readonly string[],
   { authorization, agentSocket, folder, knownHostsFile, signal }: GitCall,
 ): Promise<string> {
-  const config: [string, string][] = [["protocol.file.allow", "never"]];
+  const config: [string, string][] = [
+    ["protocol.file.allow", "never"],
+    // it goes on after git has ended, in a folder that is removed
+    ["maintenance.auto", "false"],
+  ];
   if (authorization !== undefined) config.push(["http.extraheader", `Authorization: ${authorization}`]);
   const env: NodeJS.ProcessEnv = {
     PATH: process.env["PATH"],
