@@ -159,7 +159,10 @@ export function copyTree(source: BytePath, dest: BytePath, options: CopyOptions)
   let target = resolveInRoot(targetRoot, dest);
   const from = resolveInRoot(sourceRoot, source, options.followLinks);
   const stat = lstatMaybe(from);
-  if (!stat) throw new BuildError("NOT_FOUND", `lstat ${textOf(source)}: no such file or directory`);
+  if (!stat) {
+    const shown = textOf(from.slice(sourceRoot.length));
+    throw new BuildError("NOT_FOUND", `lstat ${shown}: no such file or directory`);
+  }
   const existing = lstatMaybe(target);
   const isFolder = stat.isDirectory();
   if ((!options.contentsOnly && isFolder && existing) || (!isFolder && existing?.isDirectory())) {
