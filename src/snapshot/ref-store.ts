@@ -113,12 +113,9 @@ export class RefStore {
   /** Without it the folder is sent anew the next time. */
   async #keepListing(folder: string, { id }: Ref): Promise<void> {
     const path = join(this.#state.root, listingPath(id));
-    try {
-      await mkdir(dirname(path), { recursive: true });
-      await rename(join(folder, "..", "listing"), path);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-    }
+    await mkdir(dirname(path), { recursive: true })
+      .then(() => rename(join(folder, "..", "listing"), path))
+      .catch(() => undefined);
   }
 
   /** Forgets changes that did not become a layer. */
