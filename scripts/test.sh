@@ -27,16 +27,9 @@ fi
 
 report=$(mktemp)
 npx vitest run ${others[@]+"${others[@]}"} --reporter=default --reporter=json --outputFile.json="$report" || true
-read -r p f < <(node -e '
-  const { readFileSync } = require("node:fs");
-  try {
-    const r = JSON.parse(readFileSync(process.argv[1], "utf8"));
-    // one that fails before its tests fails none of them
-    const isOwn = (s) => s.status === "failed" && !s.assertionResults.some((a) => a.status === "failed");
-    const suites = r.testResults.filter(isOwn).length;
-    console.log(r.numPassedTests, r.numFailedTests + suites);
-  } catch { console.log(0, 1); }
-' "$report")
+summary=$(node scripts/test-report.mjs "$report")
+sed '$d' <<<"$summary"
+read -r p f < <(tail -n 1 <<<"$summary")
 rm -f "$report"
 passed=$((passed + p))
 failed=$((failed + f))
