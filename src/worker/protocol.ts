@@ -8,7 +8,9 @@ export type ThreadMessage =
   | { readonly kind: "input"; readonly id: number; readonly chunk: Uint8Array | undefined }
   | { readonly kind: "signal"; readonly id: number; readonly signal: string }
   | { readonly kind: "resize"; readonly id: number; readonly size: WindowSize }
-  | { readonly kind: "abort"; readonly id: number };
+  | { readonly kind: "abort"; readonly id: number }
+  /** what it does is aborted, and the thread ends once that has */
+  | { readonly kind: "end" };
 
 export type ThreadReply =
   | { readonly kind: "result"; readonly id: number; readonly result: unknown }

@@ -39,11 +39,23 @@ const port = parentPort!;
 const running = new Map<number, AbortController>();
 /** of processes that are interactive */
 const inputs = new Map<number, ProcessControl>();
+let isEnding = false;
 Mounts.prepareThread(stateRoot);
 
+const canceled = (): BuildError => new BuildError("CANCELED", "context canceled");
+const endIfIdle = (): void => {
+  if (isEnding && running.size === 0) process.exit();
+};
+
 port.on("message", (message: ThreadMessage) => {
+  if (message.kind === "end") {
+    isEnding = true;
+    for (const controller of running.values()) controller.abort(canceled());
+    endIfIdle();
+    return;
+  }
   if (message.kind === "abort") {
-    running.get(message.id)?.abort(new BuildError("CANCELED", "context canceled"));
+    running.get(message.id)?.abort(canceled());
     return;
   }
   if (message.kind === "input") {
@@ -81,6 +93,7 @@ port.on("message", (message: ThreadMessage) => {
     .finally(() => {
       running.delete(id);
       inputs.delete(id);
+      endIfIdle();
     });
 });
 

@@ -133,13 +133,15 @@ export class Worker {
     }
   }
 
-  /** Ends the threads; what they still do fails. */
+  /** Ends the threads; what they still do is aborted. */
   async close(): Promise<void> {
     this.#closing = true;
     await Promise.all(
       [...this.#slots.values()].map(({ thread }) => {
+        const ended = new Promise((resolve) => thread.once("exit", resolve));
         thread.ref();
-        return thread.terminate();
+        end(thread);
+        return ended;
       }),
     );
   }
@@ -163,7 +165,7 @@ export class Worker {
     slot.thread.unref();
     slot.idle = setTimeout(() => {
       this.#forget(slot);
-      void slot.thread.terminate();
+      end(slot.thread);
     }, this.#options.idleTimeout ?? IDLE).unref();
   }
 
@@ -196,6 +198,11 @@ export class Worker {
     thread.on("exit", () => fail(new BuildError("CANCELED", "the build's threads have ended")));
     return slot;
   }
+}
+
+/** By itself: Node ends the whole process where it stops a thread amid a call of the C library. */
+function end(thread: Thread): void {
+  thread.postMessage({ kind: "end" } satisfies ThreadMessage);
 }
 
 function explain(error: Error): Error {

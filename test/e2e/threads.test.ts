@@ -1,4 +1,5 @@
 // Threads come and go: what waits for one that is gone would wait for ever.
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,6 +60,33 @@ it("what a thread has mounted is shown to the process, as long as it is looked a
   await expect(worker.show(tree, look, AbortSignal.abort(new Error("canceled")))).rejects.toThrow("canceled");
   expect(await worker.show(tree, look, signal)).toEqual(["a", "b"]);
   await worker.close();
+});
+
+it("one that is not needed after all ends with the process, wherever it was", () => {
+  const script = `
+    const [, , module, stateRoot] = process.argv;
+    const { Worker } = await import(module);
+    const within = async (use) => {
+      const worker = new Worker({ stateRoot, own: "own", fileThreads: 1 });
+      worker.prepare();
+      await use(worker);
+      await worker.close();
+    };
+    const start = performance.now();
+    await within((worker) => worker.perform("usage", { folders: ["."] }, AbortSignal.timeout(20_000)));
+    const ready = performance.now() - start;
+    for (let delay = ready / 2; delay < ready; delay += ready / 200)
+      await within(async () => {
+        const end = performance.now() + delay;
+        while (performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
+      });
+    process.exit(7);`;
+  const file = join(root, "script.mjs");
+  writeFileSync(file, script);
+  const args = [file, join(ROOT, "dist/worker/index.js"), root];
+  const { status, signal, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  expect(stderr).toBe("");
+  expect({ status, signal }).toEqual({ status: 7, signal: null });
 });
 
 function threads(): number {
