@@ -13,7 +13,8 @@ const freePort = () =>
     });
   });
 
-export async function startDemoServices(work) {
+/** @param azuriteOptions more of Azurite's options */
+export async function startDemoServices(work, azuriteOptions = []) {
   const [registryPort, azurePort] = [await freePort(), await freePort()];
   const config = join(work, "registry.yml");
   writeFileSync(
@@ -22,7 +23,7 @@ export async function startDemoServices(work) {
   );
   const children = [
     spawn("docker-registry", ["serve", config], { stdio: "ignore" }),
-    startAzurite(join(work, "azurite"), azurePort),
+    startAzurite(join(work, "azurite"), azurePort, azuriteOptions),
   ];
   const stop = () => children.forEach((child) => child.kill("SIGKILL"));
   try {

@@ -183,7 +183,7 @@ export class TreeChecksum {
 
   #header(path: BytePath, stat: BigIntStats): Digest {
     if (path === this.#root && this.#rootDigest) return this.#rootDigest;
-    return digestOf(headerText(path, stat));
+    return digestOf(this.#headerText(path, stat));
   }
 
   #file(path: BytePath, stat: BigIntStats): Digest {
@@ -193,7 +193,7 @@ export class TreeChecksum {
     const name = path.slice(this.#root.length);
     let digest = kept?.find(name, stat);
     if (digest === undefined) {
-      const hash = createHash("sha256").update(headerText(path, stat));
+      const hash = createHash("sha256").update(this.#headerText(path, stat));
       if (stat.isFile() && stat.size > 0n) hashContent(hash, path);
       digest = `sha256:${hash.digest("hex")}` as Digest;
       kept?.add(name, stat, digest);
@@ -201,33 +201,35 @@ export class TreeChecksum {
     this.#digests.set(path, digest);
     return digest;
   }
+
+  #headerText(path: BytePath, stat: BigIntStats): Buffer {
+    const isDevice = stat.isCharacterDevice() || stat.isBlockDevice();
+    // BuildKit hashes them as a client told them; where it looks itself it leaves them out
+    const isTold = this.#rootDigest !== undefined;
+    const { major, minor } = isDevice && isTold ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 };
+    const flag = stat.isDirectory()
+      ? 5
+      : stat.isSymbolicLink()
+        ? 2
+        : stat.isCharacterDevice()
+          ? 3
+          : stat.isBlockDevice()
+            ? 4
+            : stat.isFIFO()
+              ? 6
+              : 0;
+    const size = stat.isFile() ? stat.size : 0n;
+    const link = stat.isSymbolicLink() ? readLink(path) : "";
+    const text =
+      `namemode${stat.mode & 0o7777n}uid${stat.uid}gid${stat.gid}size${size}typeflag${flag}` +
+      `linkname${link}unamegnamedevmajor${major}devminor${minor}`;
+    return Buffer.concat([Buffer.from(text, "latin1"), ...xattrTexts(path)]);
+  }
 }
 
 /** A path as it stands in hashed lists: NUL for slash. */
 function key(path: BytePath): Buffer {
   return Buffer.from(path.replaceAll("/", "\0"), "latin1");
-}
-
-function headerText(path: BytePath, stat: BigIntStats): Buffer {
-  const isDevice = stat.isCharacterDevice() || stat.isBlockDevice();
-  const { major, minor } = isDevice ? deviceNumbers(stat.rdev) : { major: 0, minor: 0 };
-  const flag = stat.isDirectory()
-    ? 5
-    : stat.isSymbolicLink()
-      ? 2
-      : stat.isCharacterDevice()
-        ? 3
-        : stat.isBlockDevice()
-          ? 4
-          : stat.isFIFO()
-            ? 6
-            : 0;
-  const size = stat.isFile() ? stat.size : 0n;
-  const link = stat.isSymbolicLink() ? readLink(path) : "";
-  const text =
-    `namemode${stat.mode & 0o7777n}uid${stat.uid}gid${stat.gid}size${size}typeflag${flag}` +
-    `linkname${link}unamegnamedevmajor${major}devminor${minor}`;
-  return Buffer.concat([Buffer.from(text, "latin1"), ...xattrTexts(path)]);
 }
 
 function xattrTexts(path: BytePath): Buffer[] {
