@@ -133,6 +133,10 @@ describe("FROM", () => {
     expect(await build(["FROM scratch AS Base", "COPY a /", "FROM Base"])).toContain(
       "repository name (library/Base) must be lowercase",
     );
+    // needed or not
+    expect(await build(["FROM scratch AS Base", "COPY a /", "FROM Base", "FROM scratch"])).toContain(
+      "repository name (library/Base) must be lowercase",
+    );
     expect(await build(["FROM scratch AS base", "COPY a /", "FROM scratch", "COPY --from=BASE / /"])).toEqual(
       [],
     );

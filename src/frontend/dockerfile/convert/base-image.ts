@@ -96,6 +96,16 @@ export class BaseResolver {
     return found === undefined ? undefined : { name: found, context: contexts[found]! };
   }
 
+  /** What no stage is has to be a reference, needed or not. @throws BuildError REFERENCE_INVALID */
+  check({ stage }: StageState): void {
+    if (stage.baseName === SCRATCH) return;
+    try {
+      parseStageName(stage.baseName);
+    } catch (error) {
+      throw withLocation(error, [stage.range]);
+    }
+  }
+
   /** Fetches the config of the image a stage stands on. */
   async resolve(state: StageState): Promise<void> {
     const { baseName } = state.stage;
@@ -134,16 +144,12 @@ export class BaseResolver {
 
   async #useImage(state: StageState, name: string, named: NamedImage | undefined): Promise<void> {
     const { host, request, showPlatform } = this.#input;
-    let reference: Reference;
-    try {
-      reference =
-        named?.context.kind === "layout"
-          ? // the store's name is the client's business
-            { ...parseReference(named.baseName), tag: undefined, digest: parseReference(name).digest }
-          : withDefaultTag(parseReference(name));
-    } catch (error) {
-      throw wrapError(error, "REFERENCE_INVALID", `failed to parse stage name ${JSON.stringify(name)}`);
-    }
+    const given = parseStageName(name);
+    const reference =
+      named?.context.kind === "layout"
+        ? // the store's name is the client's business
+          { ...parseStageName(named.baseName), tag: undefined, digest: given.digest }
+        : withDefaultTag(given);
     const text = formatReference(reference);
     const { platform } = state;
     const resolveMode = request.pull ? "pull" : "default";
@@ -259,5 +265,13 @@ export class BaseResolver {
       );
       Object.assign(output.vertex, real.vertex);
     }
+  }
+}
+
+function parseStageName(name: string): Reference {
+  try {
+    return parseReference(name);
+  } catch (error) {
+    throw wrapError(error, "REFERENCE_INVALID", `failed to parse stage name ${JSON.stringify(name)}`);
   }
 }

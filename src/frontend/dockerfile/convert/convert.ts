@@ -103,6 +103,7 @@ class Conversion {
     if (this.#states.length === 1) this.#states[0]!.displayName = "";
     checkCycles(this.#states);
     const roots = this.#input.allStages ? declared : [target];
+    for (const state of this.#states) if (!state.base) this.#bases.check(state);
     const needed = reachable(roots);
     await Promise.all(
       this.#states
