@@ -2,6 +2,7 @@
 import { cacheExport, cacheImport, type CacheExport, type CacheImport } from "../cache/index.js";
 import { BuildError } from "../lib/index.js";
 import { FORMAT_ATTRIBUTES } from "../snapshot/index.js";
+import { checkDestination } from "./destination.js";
 import { imageOptions, outputFlag } from "./image-options.js";
 import type { BuildRequest, Destination, Entry, Output } from "./types.js";
 
@@ -115,6 +116,10 @@ export function entriesOf(
     for (const key of Object.keys(attributes))
       if (!OUTPUT_ATTRIBUTES.includes(key))
         throw new BuildError("OUTPUT_INVALID", `--output: unknown attribute "${key}" for type=${type}`);
+    const { dest = "", tar } = attributes;
+    const isFolder = type === "local" || (type !== "tar" && tar === "false");
+    if (type !== "image" && dest !== "" && dest !== "-")
+      checkDestination(dest, isFolder ? "directory" : "file");
   }
   const epoch = frontend.buildArgs["SOURCE_DATE_EPOCH"];
   return {

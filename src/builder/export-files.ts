@@ -8,6 +8,7 @@ import { statement, type Predicate, type Subject } from "../exporter/index.js";
 import { formatPlatform } from "../frontend/index.js";
 import { BuildError, goJsonIndent } from "../lib/index.js";
 import type { Step } from "../progress/index.js";
+import { destinationError } from "./destination.js";
 import type { Engine } from "./engine.js";
 import type { PlatformResult } from "./make-image.js";
 import type { Epoch, ExportRequest, FilesOutput } from "./types.js";
@@ -32,7 +33,11 @@ export async function exportFiles(
   const here = typeof dest === "string" ? (dest === "-" ? dest : resolve(dest)) : undefined;
   if (format === "tar" && here !== undefined && here !== "-") await mkdir(dirname(here), { recursive: true });
   const isPlain = results.length === 1 && !platformSplit && predicates[0]!.length === 0;
-  if (isPlain && here !== undefined) return exportTree(engine, results[0]!, here, { format, epoch }, signal);
+  const atDestination = (error: unknown): never => {
+    throw here === undefined ? error : destinationError(here, error);
+  };
+  if (isPlain && here !== undefined)
+    return exportTree(engine, results[0]!, here, { format, epoch }, signal).catch(atDestination);
   if (isPlain && typeof dest !== "string" && kind === "local" && epoch === undefined) {
     const layers = await engine.refs.folders(results[0]!.ref, signal);
     const send = (root: string): Promise<void> =>
@@ -55,7 +60,7 @@ export async function exportFiles(
     if (here !== undefined || (format === "tar" && !isArchived)) {
       const target = here ?? join(folder, "archive");
       const task = { tree: { kind: "folder", path: content }, target, format, time: undefined } as const;
-      await engine.worker.perform("export", task, signal);
+      await engine.worker.perform("export", task, signal).catch(atDestination);
     }
     if (typeof dest === "string") return;
     const archive = isArchived ? content : join(folder, "archive");

@@ -1,4 +1,5 @@
 // Images as one file or as an OCI layout, here or of a client.
+import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { PassThrough } from "node:stream";
@@ -7,6 +8,7 @@ import type { Descriptor } from "../content/index.js";
 import { writeArchive, type BlobSource, type ImageIndex, type PlatformImage } from "../exporter/index.js";
 import { BuildError } from "../lib/index.js";
 import { formatReference, parseReference, type Reference } from "../registry/index.js";
+import { destinationError } from "./destination.js";
 import type { ArchiveOutput, LayoutDestination } from "./types.js";
 
 export async function writeTarball(
@@ -25,19 +27,25 @@ export async function writeTarball(
     );
   }
   const { kind, dest } = output;
+  const archived = { top, images, index, names };
   if (typeof dest === "string" && !output.isTar) {
     if (dest === "-")
       throw new BuildError("OUTPUT_INVALID", `dest is required for ${kind} output without tar`);
     const store = new DiskStore(resolve(dest));
-    await writeLayout(store, images, index, source);
+    await writeLayout(store, images, index, source, signal).catch((error: unknown) => {
+      throw destinationError(dest, error);
+    });
     return nameImage(store, top, names.map(formatReference));
   }
+  if (dest === "-") return writeArchive(kind, process.stdout, archived, source, signal);
   if (typeof dest === "string") {
-    if (dest !== "-") await mkdir(dirname(resolve(dest)), { recursive: true });
-    await writeArchive(kind, dest === "-" ? process.stdout : dest, { top, images, index, names }, source);
-    return;
+    await mkdir(dirname(resolve(dest)), { recursive: true });
+    const file = createWriteStream(dest);
+    return writeArchive(kind, file, archived, source, signal).catch((error: unknown) => {
+      throw error === file.errored ? destinationError(dest, error) : error;
+    });
   }
-  if (!output.isTar) return writeLayout(dest.layout, images, index, source);
+  if (!output.isTar) return writeLayout(dest.layout, images, index, source, signal);
   const stream = new PassThrough();
   const metadata = {
     "containerimage.digest": top.digest,
@@ -45,8 +53,7 @@ export async function writeTarball(
   };
   const taken = dest.takeFile(stream, metadata, signal);
   taken.catch((error: unknown) => stream.destroy(error as Error));
-  await writeArchive(kind, stream, { top, images, index, names }, source);
-  stream.end();
+  await writeArchive(kind, stream, archived, source, signal);
   await taken;
 }
 
@@ -56,9 +63,13 @@ async function writeLayout(
   images: readonly PlatformImage[],
   index: ImageIndex | undefined,
   source: BlobSource,
+  signal: AbortSignal,
 ): Promise<void> {
   for (const { image } of images) {
-    for (const layer of image.layers) await layout.putFile(layer, await source.file(layer));
+    for (const layer of image.layers) {
+      signal.throwIfAborted();
+      await layout.putFile(layer, await source.file(layer));
+    }
     await layout.putData(image.configDescriptor, image.config);
     await layout.putData(image.descriptor, image.manifest);
   }

@@ -1,8 +1,7 @@
 // Images as one tar file: an OCI layout, or what `docker load` takes (which reads both).
-import { createWriteStream } from "node:fs";
 import { createReadStream } from "node:fs";
-import { once } from "node:events";
 import type { Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { goJson, goJsonIndent, hexOf, sorted, type Digest } from "../lib/index.js";
 import type { Descriptor } from "../content/index.js";
 import { padding, tarHeader, tarTrailer } from "../layer/index.js";
@@ -18,28 +17,60 @@ export interface ArchivedImages {
   readonly names: readonly Reference[];
 }
 
+/**
+ * Writes an archive and ends its stream, unless that is this process's output.
+ * @throws what the stream, the source or the signal say
+ */
 export async function writeArchive(
   format: "oci" | "docker",
-  target: string | Writable,
+  out: Writable,
   archived: ArchivedImages,
   source: BlobSource,
+  signal: AbortSignal,
 ): Promise<void> {
-  const { images, index, names } = archived;
-  const out = typeof target === "string" ? createWriteStream(target) : target;
-  const tar = new ArchiveWriter(out);
-  tar.folder("blobs/");
-  tar.folder("blobs/sha256/");
-  for (const { image } of images) {
-    await tar.file(blobPath(image.configDescriptor.digest), image.config);
-    await tar.file(blobPath(image.descriptor.digest), image.manifest);
-    for (const layer of image.layers)
-      await tar.blob(blobPath(layer.digest), await source.file(layer), layer.size);
+  try {
+    await pipeline(archiveOf(format, archived, source), out, { signal, end: out !== process.stdout });
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
   }
-  if (index) await tar.file(blobPath(index.descriptor.digest), index.data);
-  await tar.file("index.json", Buffer.from(indexJson(archived)));
-  if (format === "docker") await tar.file("manifest.json", Buffer.from(dockerManifest(images, names)));
-  await tar.file("oci-layout", Buffer.from(goJson({ imageLayoutVersion: "1.0.0" })));
-  await tar.finish(typeof target === "string");
+}
+
+async function* archiveOf(
+  format: "oci" | "docker",
+  archived: ArchivedImages,
+  source: BlobSource,
+): AsyncGenerator<Buffer> {
+  const { images, index, names } = archived;
+  const written = new Set<string>();
+  const isNew = (name: string): boolean => !written.has(name) && written.add(name) !== undefined;
+  yield header("blobs/", "dir", 0o755, 0);
+  yield header("blobs/sha256/", "dir", 0o755, 0);
+  for (const { image } of images) {
+    for (const [{ digest }, data] of [
+      [image.configDescriptor, image.config],
+      [image.descriptor, image.manifest],
+    ] as const)
+      if (isNew(digest)) yield* file(blobPath(digest), data);
+    for (const layer of image.layers)
+      if (isNew(layer.digest)) yield* blob(blobPath(layer.digest), await source.file(layer), layer.size);
+  }
+  if (index && isNew(index.descriptor.digest)) yield* file(blobPath(index.descriptor.digest), index.data);
+  yield* file("index.json", Buffer.from(indexJson(archived)));
+  if (format === "docker") yield* file("manifest.json", Buffer.from(dockerManifest(images, names)));
+  yield* file("oci-layout", Buffer.from(goJson({ imageLayoutVersion: "1.0.0" })));
+  yield tarTrailer();
+}
+
+function* file(name: string, data: Buffer): Generator<Buffer> {
+  yield header(name, "file", 0o444, data.length);
+  yield data;
+  yield Buffer.alloc(padding(data.length));
+}
+
+async function* blob(name: string, path: string, size: number): AsyncGenerator<Buffer> {
+  yield header(name, "file", 0o444, size);
+  yield* createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>;
+  yield Buffer.alloc(padding(size));
 }
 
 function indexJson({ top, images, index, names }: ArchivedImages): string {
@@ -73,47 +104,6 @@ function dockerManifest(images: readonly PlatformImage[], names: readonly Refere
 
 function blobPath(digest: Digest): string {
   return `blobs/sha256/${hexOf(digest)}`;
-}
-
-class ArchiveWriter {
-  readonly #out: Writable;
-  readonly #written = new Set<string>();
-
-  constructor(out: Writable) {
-    this.#out = out;
-  }
-
-  folder(name: string): void {
-    this.#out.write(header(name, "dir", 0o755, 0));
-  }
-
-  async file(name: string, data: Buffer): Promise<void> {
-    if (this.#written.has(name)) return;
-    this.#written.add(name);
-    await this.#write(header(name, "file", 0o444, data.length));
-    await this.#write(data);
-    await this.#write(Buffer.alloc(padding(data.length)));
-  }
-
-  async blob(name: string, file: string, size: number): Promise<void> {
-    if (this.#written.has(name)) return;
-    this.#written.add(name);
-    await this.#write(header(name, "file", 0o444, size));
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }))
-      await this.#write(chunk as Buffer);
-    await this.#write(Buffer.alloc(padding(size)));
-  }
-
-  async finish(close: boolean): Promise<void> {
-    await this.#write(tarTrailer());
-    if (!close) return;
-    this.#out.end();
-    await once(this.#out, "finish");
-  }
-
-  async #write(chunk: Buffer): Promise<void> {
-    if (chunk.length > 0 && !this.#out.write(chunk)) await once(this.#out, "drain");
-  }
 }
 
 function header(name: string, type: "file" | "dir", mode: number, size: number): Buffer {

@@ -22,8 +22,11 @@ export async function convertLayer(
   signal: AbortSignal,
 ): Promise<LayerBlob> {
   const { source, mediaType, diffId, compression } = options;
-  const made = await packLayer(file, options, (write) =>
-    readLayer({ file: source, mediaType }, signal, write),
+  const made = await packLayer(
+    file,
+    options,
+    (write) => readLayer({ file: source, mediaType }, signal, write),
+    signal,
   );
   if (compression !== "estargz" && made.diffId !== diffId)
     throw new BuildError("BLOB_CORRUPT", `layer ${source} unpacks to ${made.diffId}, expected ${diffId}`);

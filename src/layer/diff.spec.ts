@@ -17,7 +17,11 @@ let count = 0;
 async function changed(lower: string, upper: string): Promise<string[]> {
   const file = join(folder, `layer-${++count}`);
   const paths = { lower: bytePath(lower), upper: bytePath(upper) };
-  await writeLayer(file, { ...paths, compression: "uncompressed", level: undefined });
+  await writeLayer(
+    file,
+    { ...paths, compression: "uncompressed", level: undefined },
+    new AbortController().signal,
+  );
   return spawnSync("tar", ["-tf", file], { encoding: "utf8" }).stdout.split("\n").filter(Boolean);
 }
 

@@ -20,9 +20,9 @@ export interface DiffOptions extends PackOptions {
   readonly clampTime?: number | undefined;
 }
 
-/** Writes the layer to `file`. */
-export function writeLayer(file: string, options: DiffOptions): Promise<LayerBlob> {
-  return packLayer(file, options, (write) => new Differ(options, write).run());
+/** Writes the layer to `file`. @throws the signal's reason */
+export function writeLayer(file: string, options: DiffOptions, signal: AbortSignal): Promise<LayerBlob> {
+  return packLayer(file, options, (write) => new Differ(options, write).run(), signal);
 }
 
 class Differ {

@@ -25,8 +25,13 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const sha256 = (data: Buffer): string => `sha256:${createHash("sha256").update(data).digest("hex")}`;
-const write = (file: string, compression: Compression, level?: number): Promise<LayerBlob> =>
-  writeLayer(file, { upper: bytePath(tree), lower: undefined, compression, level });
+const write = (
+  file: string,
+  compression: Compression,
+  level?: number,
+  signal = new AbortController().signal,
+): Promise<LayerBlob> =>
+  writeLayer(file, { upper: bytePath(tree), lower: undefined, compression, level }, signal);
 const mediaTypeOf = (compression: Compression): string =>
   compression === "uncompressed" ? "tar" : compression === "zstd" ? "tar+zstd" : "tar+gzip";
 
@@ -41,6 +46,13 @@ async function unpacked(file: string, compression: Compression, made: LayerBlob)
   expect(readFileSync(join(target, "grün"), "utf8")).toBe("small");
   return target;
 }
+
+it("ends once nobody wants the layer any more", async () => {
+  const controller = new AbortController();
+  const written = write(join(folder, "unwanted"), "gzip", 9, controller.signal);
+  setImmediate(() => controller.abort(new Error("unwanted")));
+  await expect(written).rejects.toThrow("unwanted");
+});
 
 describe.each(["gzip", "zstd", "estargz", "uncompressed"] as const)("%s", (compression) => {
   it("unpacks to what was packed, with the digests it says", async () => {

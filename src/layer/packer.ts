@@ -28,11 +28,15 @@ export interface Packer {
   finish(): Promise<Readonly<Record<string, string>> | undefined>;
 }
 
-/** @param produce writes a tar stream to the function it is given */
+/**
+ * @param produce writes a tar stream to the function it is given
+ * @throws the signal's reason; what was written until then is left
+ */
 export async function packLayer(
   file: string,
   options: PackOptions,
   produce: (write: (chunk: Buffer) => Promise<void>) => Promise<void>,
+  signal: AbortSignal,
 ): Promise<LayerBlob> {
   const fd = openSync(file, "w");
   const outer = createHash("sha256");
@@ -52,7 +56,10 @@ export async function packLayer(
   };
   try {
     const packer = await packerFor(options, output);
-    await produce((chunk) => packer.push(chunk));
+    await produce((chunk) => {
+      signal.throwIfAborted();
+      return packer.push(chunk);
+    });
     const annotations = await packer.finish();
     return {
       digest: `sha256:${outer.digest("hex")}` as Digest,

@@ -1,4 +1,5 @@
 // Layers as blobs: packed from their folders once, in other compressions where those are forced.
+import { rm } from "node:fs/promises";
 import type { BlobStore } from "../content/index.js";
 import type { LayerBlob } from "../layer/index.js";
 import { Limiter, SharedWork } from "../lib/index.js";
@@ -91,7 +92,12 @@ export class Packing {
     write: (file: string) => Promise<LayerBlob>,
   ): Promise<{ file: string; descriptor: LayerDescriptor }> {
     const file = this.#options.blobs.temporaryFile();
-    const { digest, size, diffId, annotations } = await this.#threads.run(() => write(file));
+    const { digest, size, diffId, annotations } = await this.#threads
+      .run(() => write(file))
+      .catch(async (error: unknown) => {
+        await rm(file, { force: true });
+        throw error;
+      });
     const mediaType = layerMediaType(compression);
     return { file, descriptor: { mediaType, digest, size, diffId, ...(annotations && { annotations }) } };
   }

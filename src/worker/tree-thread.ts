@@ -118,13 +118,17 @@ async function perform<K extends TaskName>(
         p.names,
       ),
     diff: (p) =>
-      writeLayer(p.file, {
-        upper: mounts.absolute(p.layer),
-        lower: p.layers.length === 0 ? undefined : mounts.view({ kind: "layers", layers: p.layers }),
-        compression: p.compression,
-        level: p.level,
-        clampTime: p.clampTime,
-      }),
+      writeLayer(
+        p.file,
+        {
+          upper: mounts.absolute(p.layer),
+          lower: p.layers.length === 0 ? undefined : mounts.view({ kind: "layers", layers: p.layers }),
+          compression: p.compression,
+          level: p.level,
+          clampTime: p.clampTime,
+        },
+        signal,
+      ),
     convert: (p) => convertLayer(p.file, p, signal),
     checksum: async (p) => {
       const kept =

@@ -15,6 +15,49 @@ afterAll(() => services.stop());
 const SECRET = "c2VjcmV0c2VjcmV0c2VjcmV0";
 const URL_ = "account_url=http://127.0.0.1:9/devstoreaccount1";
 
+describe("a destination", () => {
+  it.each([
+    ["a folder for a file", "type=oci,dest=FOLDER", "ERROR: destination file FOLDER is a directory\n"],
+    ["a folder for a tar file", "type=tar,dest=FOLDER", "ERROR: destination file FOLDER is a directory\n"],
+    ["a file for a folder", "type=local,dest=FOLDER/f", "ERROR: destination directory FOLDER/f is a file\n"],
+    [
+      "a file for the folder of a layout",
+      "type=oci,tar=false,dest=FOLDER/f",
+      "ERROR: destination directory FOLDER/f is a file\n",
+    ],
+    [
+      "below a file",
+      "type=docker,dest=FOLDER/f/x",
+      "ERROR: invalid destination file: FOLDER/f/x: stat FOLDER/f/x: not a directory\n",
+    ],
+  ])("is not %s", (_, output, message) => {
+    const { status, stderr } = bluekiln(["build", "--output", output.replace("FOLDER", context), context]);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: message.replaceAll("FOLDER", context) });
+  });
+
+  it.each(["oci", "docker", "tar"])("that is full is named: %s", (type) => {
+    const state = mkdtempSync(join(services.work, "state-"));
+    const { status, stderr } = bluekiln([
+      "build",
+      "--state-dir",
+      state,
+      "--output",
+      `type=${type},dest=/dev/full`,
+      context,
+    ]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/failed to solve: write \/dev\/full: no space left on device\n$/);
+  });
+
+  it("where nothing can be made is an error", () => {
+    const state = mkdtempSync(join(services.work, "state-"));
+    const output = "type=oci,dest=/proc/archive.tar";
+    const { status, stderr } = bluekiln(["build", "--state-dir", state, "--output", output, context]);
+    expect(status).toBe(1);
+    expect(stderr).toContain("failed to solve: ENOENT: no such file or directory, open '/proc/archive.tar'");
+  });
+});
+
 describe("flags", () => {
   it.each([
     ["an unknown flag", ["--cache"], "unknown flag: --cache"],
