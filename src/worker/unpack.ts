@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, createReadStream, openSync, readSync, rmSync } from "node:fs";
 import { createGunzip } from "node:zlib";
-import type { Readable } from "node:stream";
+import { PassThrough, pipeline, type Readable } from "node:stream";
 import { BuildError } from "../lib/index.js";
 import {
   EntryWriter,
@@ -33,12 +33,13 @@ export async function unpackArchive(
   const sink = new UnpackSink(folder, owner);
   const parser = new TarParser(sink);
   for await (const chunk of decompressed(file)) parser.push(chunk as Buffer);
+  parser.finish();
   sink.finish();
   return true;
 }
 
 const COMPRESSIONS: readonly { magic: Buffer; open: (file: BytePath) => Readable }[] = [
-  { magic: Buffer.from([0x1f, 0x8b]), open: (file) => streamOf(file).pipe(createGunzip()) },
+  { magic: Buffer.from([0x1f, 0x8b]), open: gunzip },
   { magic: Buffer.from("BZh"), open: (file) => command("bzip2", file) },
   { magic: Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a]), open: (file) => command("xz", file) },
   { magic: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), open: (file) => command("zstd", file) },
@@ -49,14 +50,33 @@ function streamOf(file: BytePath): Readable {
   return createReadStream("", { fd: openSync(fsPath(file), "r") });
 }
 
+function gunzip(file: BytePath): Readable {
+  const out = createGunzip();
+  // each ends with the other
+  pipeline(streamOf(file), out, () => undefined);
+  return out;
+}
+
+/** What a program makes of a file: it ends only if the program has not failed. */
 function command(name: string, file: BytePath): Readable {
-  const child = spawn(name, ["-dc"], { stdio: [openSync(fsPath(file), "r"), "pipe", "ignore"] });
+  const fd = openSync(fsPath(file), "r");
+  const child = spawn(name, ["-dc"], { stdio: [fd, "pipe", "pipe"] });
+  closeSync(fd);
+  const out = new PassThrough();
+  let said = "";
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => (said += text));
+  child.stdout!.pipe(out, { end: false });
   child.once("error", (cause) =>
-    child.stdout!.destroy(
+    out.destroy(
       new BuildError("ARCHIVE_UNREADABLE", `${name} is needed to unpack ${textOf(file)}`, { cause }),
     ),
   );
-  return child.stdout!;
+  child.once("close", (status) => {
+    if (status === 0) out.end();
+    else out.destroy(new BuildError("ARCHIVE_INVALID", `exit status ${status}: ${said.trim()}`));
+  });
+  out.once("close", () => child.kill());
+  return out;
 }
 
 function decompressed(file: BytePath): Readable {

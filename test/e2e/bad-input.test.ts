@@ -1,4 +1,6 @@
 // Bad input: each a clear message, exit code 1, no stack trace, no key.
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -55,6 +57,36 @@ describe("a destination", () => {
     const { status, stderr } = bluekiln(["build", "--state-dir", state, "--output", output, context]);
     expect(status).toBe(1);
     expect(stderr).toContain("failed to solve: ENOENT: no such file or directory, open '/proc/archive.tar'");
+  });
+});
+
+describe("an archive that is damaged", () => {
+  const pack = (...options: string[]): Buffer => {
+    const tar = ["tar", "-c", "-C", context, "noise"];
+    const command = [...tar.slice(0, 2), ...options, ...tar.slice(2)];
+    return execFileSync(command[0]!, command.slice(1), { maxBuffer: 1 << 24 });
+  };
+  beforeAll(() => writeFileSync(join(context, "noise"), randomBytes(300_000)));
+
+  it.each([
+    ["cut", (): Buffer => pack().subarray(0, 200_000), "archive/tar: unexpected EOF"],
+    ["cut, gzip", (): Buffer => pack("-z").subarray(0, 200_000), "unexpected end of file"],
+    [
+      "corrupt, xz",
+      (): Buffer => {
+        const data = pack("-I", "xz --block-size=16KiB");
+        data[200_000]! ^= 0xff;
+        return data;
+      },
+      "exit status 1: xz: (stdin): Compressed data is corrupt",
+    ],
+  ])("is not unpacked in part: %s", (_, make, message) => {
+    const folder = makeContext(services.work, { Dockerfile: "FROM scratch\nADD archive /\n" });
+    writeFileSync(join(folder, "archive"), make());
+    const state = mkdtempSync(join(services.work, "state-"));
+    const { status, stderr } = bluekiln(["build", "--state-dir", state, folder]);
+    expect(status).toBe(1);
+    expect(stderr.trimEnd().split("\n").pop()).toBe(`ERROR: failed to build: failed to solve: ${message}`);
   });
 });
 
